@@ -1,0 +1,302 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/audit"
+)
+
+// An Outcome is all that examining an artifact brought: it is kept whole or not
+// at all.
+type Outcome struct {
+	Actor      warden.Principal // who examined it
+	Scan       Scan             // ID and At are filled in
+	Statements []Statement      // Received is filled in
+	Edges      []Edge           // Created is filled in; From may be zero: the artifact
+	Decision   Decision         // Artifact, At, Digest and Record are filled in
+}
+
+// RecordScan keeps the outcome of a scan and moves the artifact to Admitted or
+// Denied, as the decision says. A quarantine stays. It returns the artifact as
+// it is then. Recording the same outcome twice changes nothing but the log.
+func (s *Service) RecordScan(ctx context.Context, o Outcome) (Artifact, error) {
+	d := o.Scan.Artifact
+	doing := "record the scan of " + d.String()
+	if err := named(o.Actor); err != nil {
+		return Artifact{}, err
+	}
+	var a Artifact
+	err := s.cfg.Store.Update(ctx, func(tx Tx) (err error) {
+		if a, err = tx.Artifact(ctx, d); err != nil {
+			return err
+		}
+		now := s.cfg.Now().UTC()
+		o.Scan.At = now
+		if _, err := tx.PutScan(ctx, o.Scan); err != nil {
+			return err
+		}
+		var names []string
+		for _, st := range o.Statements {
+			st.Received = now
+			if err := tx.PutStatement(ctx, st); err != nil {
+				return err
+			}
+			names = append(names, st.Payload.String())
+		}
+		for _, e := range o.Edges {
+			if e.From == (warden.Ref{}) {
+				e.From = a.Ref()
+			}
+			e.Created, e.Demo = now, a.Demo
+			if err := tx.PutEdge(ctx, e); err != nil {
+				return err
+			}
+		}
+		a.Verdict, a.Complete, a.Scanned = o.Scan.Verdict.String(), o.Scan.Complete, now
+		decided, err := s.decide(ctx, tx, &a, o.Decision)
+		if err != nil {
+			return err
+		}
+		if err := tx.UnwantScan(ctx, d); err != nil {
+			return err
+		}
+		if err := s.regroup(ctx, tx, a); err != nil {
+			return err
+		}
+		_, err = s.cfg.Log.AppendAll(ctx, tx, []audit.Record{
+			{Event: warden.Event{Actor: o.Actor, Action: "registry.scan", Object: a.Ref()}, Payload: map[string]any{
+				"verdict": a.Verdict, "complete": a.Complete, "findings": len(o.Scan.Findings),
+				"rules": o.Scan.RuleSet, "statements": names,
+			}},
+			decisionRecord(o.Actor, a, decided),
+		})
+		return err
+	})
+	if err != nil {
+		return Artifact{}, s.explain(doing, err)
+	}
+	s.tell(Change{Epoch: a.Epoch, Artifact: d, State: a.State()})
+	return a, nil
+}
+
+// Decide keeps a new decision about an artifact that was scanned before, for
+// example because policies changed, and moves it as [Service.RecordScan] does.
+func (s *Service) Decide(ctx context.Context, actor warden.Principal, dec Decision) (Artifact, error) {
+	if err := named(actor); err != nil {
+		return Artifact{}, err
+	}
+	var a Artifact
+	err := s.cfg.Store.Update(ctx, func(tx Tx) (err error) {
+		if a, err = tx.Artifact(ctx, dec.Artifact); err != nil {
+			return err
+		}
+		if a.Scanned.IsZero() && dec.Effect == warden.Allow {
+			return &warden.Error{
+				Code: warden.CodeConflict, Message: fmt.Sprintf("%s cannot be admitted before its scan has finished", a.Digest),
+				Hint: "wait for the scan",
+			}
+		}
+		decided, err := s.decide(ctx, tx, &a, dec)
+		if err != nil {
+			return err
+		}
+		r := decisionRecord(actor, a, decided)
+		_, err = s.cfg.Log.Append(ctx, tx, r.Event, r.Payload)
+		return err
+	})
+	if err != nil {
+		return Artifact{}, s.explain("decide on "+dec.Artifact.String(), err)
+	}
+	s.tell(Change{Epoch: a.Epoch, Artifact: a.Digest, State: a.State()})
+	return a, nil
+}
+
+// decide keeps dec and makes it the last decision on a, in tx.
+func (s *Service) decide(ctx context.Context, tx Tx, a *Artifact, dec Decision) (Decision, error) {
+	dec.Artifact, dec.At = a.Digest, s.cfg.Now().UTC()
+	if dec.Action == "" {
+		dec.Action = "admit"
+	}
+	switch dec.Effect {
+	case warden.Allow:
+		a.Decided = Admitted
+	case warden.Deny, warden.Require:
+		a.Decided = Denied
+	default:
+		return Decision{}, fmt.Errorf("decision %q on %s: want allow, require or deny", dec.Effect, a.Digest)
+	}
+	if dec.Reason == "" {
+		dec.Reason = string(dec.Effect) + " by " + dec.Policy
+		if len(dec.Because) > 0 {
+			dec.Reason = string(dec.Effect) + ": " + strings.Join(dec.Because, ", ")
+		}
+	}
+	var err error
+	if dec.Record, err = record(dec); err != nil {
+		return Decision{}, err
+	}
+	dec.Digest = warden.Sum(dec.Record)
+	if err := tx.PutDecision(ctx, dec); err != nil {
+		return Decision{}, err
+	}
+	a.Decision, a.Reason = dec.Digest, dec.Reason
+	if a.Epoch, err = tx.BumpEpoch(ctx); err != nil {
+		return Decision{}, err
+	}
+	return dec, tx.SetArtifact(ctx, *a)
+}
+
+// record returns the canonical bytes that name a decision: its inputs and its
+// outcome, without time, so that a replay can be compared.
+func record(dec Decision) ([]byte, error) {
+	raw := func(b json.RawMessage) json.RawMessage {
+		if len(b) == 0 {
+			return json.RawMessage("null")
+		}
+		return b
+	}
+	because := dec.Because
+	if because == nil {
+		because = []string{}
+	}
+	return warden.Canonical(map[string]any{
+		"action": dec.Action, "artifact": dec.Artifact.String(), "because": because, "effect": dec.Effect,
+		"facts": raw(dec.Facts), "policy": dec.Policy, "request": raw(dec.Request),
+	})
+}
+
+func decisionRecord(actor warden.Principal, a Artifact, dec Decision) audit.Record {
+	return audit.Record{
+		Event: warden.Event{Actor: actor, Action: "policy.decide", Object: a.Ref()},
+		Payload: map[string]any{
+			"decision": dec.Digest.String(), "effect": dec.Effect, "policy": dec.Policy, "because": dec.Because, "state": a.State(),
+		},
+	}
+}
+
+// Quarantine takes an artifact out at once, whatever its decision. That it is
+// in quarantine already is not an error; the first reason stays.
+func (s *Service) Quarantine(ctx context.Context, d warden.Digest, reason string, actor warden.Principal) (Artifact, error) {
+	return s.hold(ctx, "quarantine", d, reason, actor, func(a *Artifact) (bool, error) {
+		if a.Quarantine != nil {
+			return false, nil
+		}
+		a.Quarantine = &Quarantine{reason, actor.ID, s.cfg.Now().UTC()}
+		return true, nil
+	})
+}
+
+// Release ends a quarantine: what the last decision said holds again.
+func (s *Service) Release(ctx context.Context, d warden.Digest, reason string, actor warden.Principal) (Artifact, error) {
+	return s.hold(ctx, "release", d, reason, actor, func(a *Artifact) (bool, error) {
+		if a.Quarantine == nil {
+			return false, &warden.Error{
+				Code: warden.CodeConflict, Message: fmt.Sprintf("%s is not in quarantine; it is %s", d, a.State()),
+				Hint: "a denial ends with a new decision, not with a release",
+			}
+		}
+		a.Quarantine = nil
+		return true, nil
+	})
+}
+
+func (s *Service) hold(ctx context.Context, verb string, d warden.Digest, reason string, actor warden.Principal, change func(*Artifact) (bool, error)) (Artifact, error) {
+	if err := errors.Join(named(actor), reasoned(reason)); err != nil {
+		var we *warden.Error
+		errors.As(err, &we)
+		return Artifact{}, we
+	}
+	var (
+		a       Artifact
+		changed bool
+	)
+	err := s.cfg.Store.Update(ctx, func(tx Tx) (err error) {
+		if a, err = tx.Artifact(ctx, d); err != nil {
+			return err
+		}
+		before := a.State()
+		if changed, err = change(&a); err != nil || !changed {
+			return err
+		}
+		if a.Epoch, err = tx.BumpEpoch(ctx); err != nil {
+			return err
+		}
+		if err := tx.SetArtifact(ctx, a); err != nil {
+			return err
+		}
+		_, err = s.cfg.Log.Append(ctx, tx, warden.Event{Actor: actor, Action: "registry." + verb, Object: a.Ref()}, map[string]any{
+			"reason": reason, "before": before, "after": a.State(),
+		})
+		return err
+	})
+	if err != nil {
+		return Artifact{}, s.explain(verb+" "+d.String(), err)
+	}
+	if changed {
+		s.tell(Change{Epoch: a.Epoch, Artifact: d, State: a.State()})
+	}
+	return a, nil
+}
+
+// Retrieve returns an artifact to hand out and keeps who took it. If it may not
+// be handed out, the refusal is kept and returned: a *warden.Error with
+// CodeDenied that says why. A refusal or hand-out that could not be logged is
+// an error too, so nothing leaves unseen.
+func (s *Service) Retrieve(ctx context.Context, d warden.Digest, actor warden.Principal) (Artifact, error) {
+	if err := named(actor); err != nil {
+		return Artifact{}, err
+	}
+	var (
+		a      Artifact
+		denied error
+	)
+	err := s.cfg.Store.Update(ctx, func(tx Tx) (err error) {
+		if a, err = tx.Artifact(ctx, d); err != nil {
+			return err
+		}
+		ev := warden.Event{Actor: actor, Action: "registry.retrieve", Object: a.Ref()}
+		details := map[string]any{"state": a.State(), "decision": a.Decision.String(), "epoch": a.Epoch}
+		if denied = refusal(a); denied != nil {
+			ev.Action, details["reason"] = "registry.refuse", a.Why()
+		} else if err := tx.AddRetrieval(ctx, d, actor.ID, s.cfg.Now().UTC()); err != nil {
+			return err
+		}
+		_, err = s.cfg.Log.Append(ctx, tx, ev, details)
+		return err
+	})
+	if err != nil {
+		return Artifact{}, s.explain("retrieve "+d.String(), err)
+	}
+	if denied != nil {
+		return Artifact{}, denied
+	}
+	return a, nil
+}
+
+// refusal returns why a may not be handed out, or nil.
+func refusal(a Artifact) error {
+	hint := ""
+	switch a.State() {
+	case Admitted:
+		return nil
+	case Pending:
+		hint = "wait until the scan has finished"
+	case Quarantined:
+		hint = "use another version, or ask whoever quarantined it to release it"
+	default:
+		hint = "see the findings of this artifact; decision " + a.Decision.String()
+	}
+	return &warden.Error{
+		Code: warden.CodeDenied, Hint: hint,
+		Message: fmt.Sprintf("%s is %s: %s", a.Digest, a.State(), a.Why()),
+	}
+}
+
+// Refusal returns nil if a may be handed out, else the *warden.Error with
+// CodeDenied that [Service.Retrieve] would give. It logs nothing.
+func Refusal(a Artifact) error { return refusal(a) }
