@@ -5,12 +5,19 @@ package format
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
-	"iter"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/npy"
 	"github.com/modelwarden/warden/internal/format/pickle"
+	"github.com/modelwarden/warden/internal/format/tarfile"
+	"github.com/modelwarden/warden/internal/format/zipfile"
 )
 
 // Limits bound what the readers may read and keep; see [bound.Limits].
@@ -19,11 +26,15 @@ type Limits = bound.Limits
 // DefaultLimits returns the limits used by the engines.
 func DefaultLimits() Limits { return bound.Default() }
 
+// ErrEncrypted says that a member is encrypted. It is a status, not a finding.
+var ErrEncrypted = errors.New("encrypted")
+
 // A File is one file open for examination, or one member of a container at any
 // depth. Detectors read it; they do not change it.
 type File struct {
 	Path   string      // as in findings: "outer.zip!/inner.pkl"
 	Name   string      // last part, as stored; only a hint
+	In     string      // format of the container that holds it; "" at the top
 	Format string      // outermost format of the catalogue; "" if unknown
 	Also   []string    // further formats that some loader would take it for
 	Kind   string      // for an unknown format: what it plainly is ("text", "image", …) or ""
@@ -31,24 +42,57 @@ type File struct {
 	R      io.ReaderAt // the bytes, valid until the next step of Members
 
 	Pickles []*pickle.Stream // every stream found, in order
+	Zip     *zipfile.Archive
+	Tar     *tarfile.Archive
+	Npy     *npy.Header
 
 	// Unread lists what the readers could not read, one Status each: Failed for
 	// malformed input, Skipped for a limit. Not empty means not clean.
 	Unread []detect.Status
 
-	budget *bound.Budget
-	depth  int
+	budget  *bound.Budget
+	depth   int
+	wrapper string // the compressor of the whole file, or ""
+	storage bool   // raw tensor bytes of a container: examined by their head only
+	rest    int64  // where a further array of a npy file begins, or 0
+	object  int64  // where the pickle of an object array begins, or 0
 }
+
+// Is reports whether some loader would take f for the format.
+func (f *File) Is(name string) bool { return f.Format == name || slices.Contains(f.Also, name) }
 
 // Open identifies the size bytes of r and reads their structure, but no tensor
 // data. It keeps r. The error is not nil only if r cannot be read at all;
 // damage inside the file is in File.Unread.
-func Open(ctx context.Context, path string, r io.ReaderAt, size int64, lim Limits) (*File, error) {
-	return &File{Path: path, R: r, Size: size, budget: bound.NewBudget(lim)}, ctx.Err()
+func Open(ctx context.Context, name string, r io.ReaderAt, size int64, lim Limits) (*File, error) {
+	f := &File{Path: name, Name: path.Base(name), R: r, Size: size, budget: bound.NewBudget(lim)}
+	return f, f.open(ctx)
 }
 
-// Members opens the members of a container, one after another. A File it yields
-// is valid until the next step of the loop.
-func (f *File) Members(_ context.Context) iter.Seq2[*File, error] {
-	return func(func(*File, error) bool) {}
+func (f *File) limits() Limits { return f.budget.Limits() }
+
+// unread records that a part was not read.
+func (f *File) unread(reader string, err error) {
+	f.Unread = append(f.Unread, detect.Status{Detector: reader, State: detect.StateOf(err), Err: fmt.Errorf("%s: %w", f.Path, err)})
 }
+
+// take appends the statuses of a leaf.
+func (f *File) take(sts []detect.Status) {
+	for _, s := range sts {
+		s.Err = fmt.Errorf("%s: %w", f.Path, s.Err)
+		f.Unread = append(f.Unread, s)
+	}
+}
+
+// claim records that f is of the format, beside those claimed before.
+func (f *File) claim(name string) {
+	switch {
+	case f.Format == "":
+		f.Format = name
+	case !f.Is(name):
+		f.Also = append(f.Also, name)
+	}
+}
+
+// ext returns the lower-case extension of the name.
+func (f *File) ext() string { return strings.ToLower(path.Ext(f.Name)) }

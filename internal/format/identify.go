@@ -1,0 +1,256 @@
+package format
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/expand"
+	"github.com/modelwarden/warden/internal/format/npy"
+	"github.com/modelwarden/warden/internal/format/pickle"
+	"github.com/modelwarden/warden/internal/format/tarfile"
+	"github.com/modelwarden/warden/internal/format/zipfile"
+)
+
+// edge is how much of the beginning and of the end identifies a file.
+const edge = 64 << 10
+
+// A window is the beginning and the end of a file.
+type window struct{ head, tail []byte }
+
+func (w window) has(magic string) bool { return bytes.HasPrefix(w.head, []byte(magic)) }
+
+func (f *File) open(ctx context.Context) error {
+	w, err := f.look()
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.Size == 0:
+		f.Kind = "empty"
+	case f.storage:
+		f.openStorage(ctx, w)
+	default:
+		f.identify(ctx, w)
+	}
+	if err := ctx.Err(); err != nil {
+		f.unread("read/file", fmt.Errorf("stopped: %w", err))
+	}
+	return nil
+}
+
+func (f *File) look() (w window, err error) {
+	w.head = make([]byte, min(edge, f.Size))
+	n, err := f.R.ReadAt(w.head, 0)
+	if n < len(w.head) {
+		if n == 0 {
+			return w, fmt.Errorf("%s: read the first bytes: %w", f.Path, err)
+		}
+		f.unread("read/file", fmt.Errorf("%d of the first %d bytes: %w", n, len(w.head), err))
+		w.head = w.head[:n]
+	}
+	if f.Size <= edge {
+		w.tail = w.head
+		return w, nil
+	}
+	w.tail = make([]byte, min(edge+22, f.Size))
+	if n, err := f.R.ReadAt(w.tail, f.Size-int64(len(w.tail))); n < len(w.tail) {
+		f.unread("read/file", fmt.Errorf("%d of the last %d bytes: %w", n, len(w.tail), err))
+		w.tail = w.tail[:n]
+	}
+	return w, nil
+}
+
+// identify tries every format. A file is each of them that some loader would
+// take it for; only what no reader knows ends as a kind or as not read.
+func (f *File) identify(ctx context.Context, w window) {
+	for _, try := range []func(*File, context.Context, window) bool{
+		(*File).tryZip, (*File).tryTar, (*File).tryWrapper, (*File).tryNpy,
+		(*File).tryPickle,
+	} {
+		try(f, ctx, w)
+	}
+	if f.Format != "" {
+		return
+	}
+	if name, ok := recognise(f, w); ok {
+		f.claim(name)
+		f.unread("read/"+name, fmt.Errorf("%s is recognised but not read yet: %w", name, detect.ErrLimit))
+		return
+	}
+	if f.tryText(ctx) || f.tryMedia(w) {
+		return
+	}
+	f.unread("read/file", fmt.Errorf("content of no known format, beginning with % x: %w", w.head[:min(8, len(w.head))], detect.ErrLimit))
+}
+
+// openStorage looks at the head of raw tensor bytes: a loader copies them and
+// never interprets them, but a pickle in their place deserves a look.
+func (f *File) openStorage(ctx context.Context, w window) {
+	if len(w.head) > 2 && w.head[0] == 0x80 && w.head[1] <= 5 && pickle.Sniff(ctx, f.R, f.Size, f.limits()) {
+		f.tryPickle(ctx, w)
+		return
+	}
+	f.Kind = "tensor"
+}
+
+func (f *File) tryZip(ctx context.Context, w window) bool {
+	if !zipfile.Sniff(w.head, w.tail) {
+		return false
+	}
+	a, sts := zipfile.Open(ctx, f.R, f.Size, f.limits())
+	if len(a.Entries) == 0 && !w.has("PK\x03\x04") && !w.has("PK\x05\x06") {
+		return false // an end record in passing, which names nothing
+	}
+	f.Zip = a
+	f.take(sts)
+	f.claim(zipKind(a))
+	switch kind := f.Format; kind {
+	case "torchscript", "torch-export", "skops", "torchserve-mar", "torch-package":
+		f.unread("read/"+kind, fmt.Errorf("%s is recognised; its members are read, its own rules are not applied yet: %w", kind, detect.ErrLimit))
+	}
+	return true
+}
+
+// zipKind tells the format of an archive by its members.
+func zipKind(a *zipfile.Archive) string {
+	has := map[string]bool{}
+	npys, files := 0, 0
+	for _, e := range a.Entries {
+		name := path.Clean("/" + strings.ReplaceAll(e.Name, `\`, "/"))
+		base := path.Base(name)
+		if has[base] = true; e.Dir() {
+			continue
+		}
+		files++
+		if strings.HasSuffix(base, ".npy") {
+			npys++
+		}
+		has["root"+name] = true
+		has["code"] = has["code"] || strings.Contains(name, "/code/") && strings.HasSuffix(name, ".py")
+		has[".data"] = has[".data"] || strings.Contains(name, "/.data/extern_modules")
+	}
+	switch {
+	case has["root/MAR-INF/MANIFEST.json"]:
+		return "torchserve-mar"
+	case has["serialized_exported_program.json"], has["archive_format"]:
+		return "torch-export"
+	case has[".data"]:
+		return "torch-package"
+	case has["constants.pkl"], has["code"] && has["data.pkl"]:
+		return "torchscript"
+	case has["data.pkl"]:
+		return "torch-zip"
+	case has["root/config.json"] && has["root/metadata.json"]:
+		return "keras-zip"
+	case has["root/schema.json"]:
+		return "skops"
+	case npys > 0 && npys == files:
+		return "npz"
+	default:
+		return "zip"
+	}
+}
+
+func (f *File) tryTar(ctx context.Context, w window) bool {
+	if !tarfile.Sniff(w.head) {
+		return false
+	}
+	a, sts := tarfile.Open(ctx, f.R, f.Size, f.limits())
+	f.Tar = a
+	f.take(sts)
+	has := map[string]bool{}
+	for _, e := range a.Entries {
+		has[path.Base(e.Name)] = true
+	}
+	switch {
+	case has["storages"] && has["tensors"] && has["pickle"]:
+		f.claim("torch-tar")
+	case has["model_config.yaml"]:
+		f.claim("nemo")
+		f.unread("read/nemo", fmt.Errorf("nemo is recognised; its members are read, its configuration is not examined yet: %w", detect.ErrLimit))
+	default:
+		f.claim("tar")
+	}
+	return true
+}
+
+func (f *File) tryWrapper(_ context.Context, w window) bool {
+	f.wrapper = expand.Sniff(w.head)
+	if f.wrapper == "" {
+		return false
+	}
+	f.claim(f.wrapper)
+	return true
+}
+
+func (f *File) tryNpy(_ context.Context, w window) bool {
+	if !w.has(npy.Magic) {
+		return false
+	}
+	f.claim("npy")
+	h, err := npy.Open(f.R, f.Size, f.limits())
+	f.Npy = h
+	if err != nil {
+		f.unread("read/npy", err)
+	}
+	switch {
+	case h == nil || err != nil && h.Data >= f.Size:
+	case err != nil || h.Objects:
+		f.object = h.Data
+	case h.Bytes > f.Size-h.Data:
+		f.unread("read/npy", fmt.Errorf("array of %d bytes, %d remain", h.Bytes, f.Size-h.Data))
+	case h.Data+h.Bytes < f.Size:
+		f.rest = h.Data + h.Bytes
+	}
+	return true
+}
+
+// tryPickle runs the pickle machine over what it believes to be a pickle. A few
+// signatures read as the beginning of one and fail at once in every unpickler.
+func (f *File) tryPickle(ctx context.Context, w window) bool {
+	for _, sure := range []string{"PK\x03\x04", "PK\x05\x06", npy.Magic, "\x89PNG\r\n", "\x89HDF\r\n"} {
+		if w.has(sure) {
+			return false
+		}
+	}
+	if !pickle.Sniff(ctx, f.R, f.Size, f.limits()) {
+		return false
+	}
+	streams, sts := pickle.Open(ctx, f.R, f.Size, f.limits())
+	f.Pickles = streams
+	f.take(sts)
+	head := w.head[:min(len(w.head), 4096)]
+	switch {
+	case bytes.Contains(head[:min(len(head), 64)], []byte("\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19")), w.has("L119547037146038801333356L\n"):
+		f.claim("torch-legacy")
+	case bytes.Contains(head, []byte("NumpyArrayWrapper")), bytes.Contains(head, []byte("NDArrayWrapper")):
+		f.claim("joblib")
+	default:
+		f.claim("pickle")
+	}
+	return true
+}
+
+// errShort says that a reader could not be given the bytes it was promised.
+var errShort = errors.New("short read")
+
+// content reads all of f, at most max bytes.
+func (f *File) content(maxBytes int64) ([]byte, error) {
+	if f.Size > maxBytes {
+		return nil, fmt.Errorf("%d bytes, at most %d: %w", f.Size, maxBytes, detect.ErrLimit)
+	}
+	b := make([]byte, f.Size)
+	if n, err := f.R.ReadAt(b, 0); n < len(b) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = errShort
+		}
+		return nil, fmt.Errorf("read at %d: %w", n, err)
+	}
+	return b, nil
+}

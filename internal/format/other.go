@@ -1,0 +1,95 @@
+package format
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+// A mark recognises a format whose reader does not exist yet.
+type mark struct {
+	name  string
+	at    int
+	magic string
+}
+
+// marks are formats that are recognised and not read: they are never clean.
+var marks = []mark{
+	{"7z", 0, "7z\xbc\xaf\x27\x1c"},
+	{"rar", 0, "Rar!\x1a\x07"},
+	{"tflite", 4, "TFL3"},
+	{"executorch", 4, "ET12"},
+	{"rdata", 0, "RDX2\n"}, {"rdata", 0, "RDX3\n"}, {"rdata", 0, "RDA2\n"}, {"rdata", 0, "RDA3\n"},
+	{"rds", 0, "X\n\x00\x00\x00"}, {"rds", 0, "A\n2\n"}, {"rds", 0, "A\n3\n"},
+	{"catboost", 0, "CBM1"},
+	{"rknn", 0, "RKNN"},
+	{"tensorrt", 0, "ptrt"}, {"tensorrt", 0, "ftrt"},
+	{"cntk", 0, "B\x00C\x00N\x00"},
+	{"mxnet", 0, "\x12\x01\x00\x00\x00\x00\x00\x00"},
+	{"xgboost", 0, "{L\x00\x00"}, {"xgboost", 0, "binf"},
+	{"lightgbm", 0, "tree\nversion="},
+	{"ggml", 0, "lmgg"}, {"ggml", 0, "fmgg"}, {"ggml", 0, "tjgg"}, {"ggml", 0, "algg"},
+	{"llamafile", 0, "MZqFpD"},
+	{"parquet", 0, "PAR1"},
+	{"sqlite", 0, "SQLite format 3\x00"},
+	{"java-serialized", 0, "\xac\xed\x00\x05"},
+	{"bytecode", 2, "\x0d\x0a\x00\x00"},
+}
+
+// recognise names the format of content that no reader of this package reads.
+func recognise(_ *File, w window) (string, bool) {
+	for _, m := range marks {
+		if len(w.head) >= m.at+len(m.magic) && string(w.head[m.at:m.at+len(m.magic)]) == m.magic {
+			return m.name, true
+		}
+	}
+	return "", false
+}
+
+// tryText reports whether all of f is text. A text file is no container and no
+// pickle, or it would have been recognised before.
+func (f *File) tryText(ctx context.Context) bool {
+	if f.Size > f.limits().Text {
+		return false
+	}
+	b, err := f.content(f.limits().Text)
+	if err != nil || !plain(b) || ctx.Err() != nil {
+		return false
+	}
+	f.Kind = "text"
+	return true
+}
+
+// plain reports whether b is UTF-8 text without control characters.
+func plain(b []byte) bool {
+	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	for i, c := range b {
+		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' && c != '\x1b' && c != '\v' && c != '\b' || c == 0x7f {
+			return i > 0 && i == len(b)-1 && c == 0x1a // the end mark of old text files
+		}
+	}
+	return utf8.Valid(b)
+}
+
+// tryMedia reports whether f is plainly an image or a sound: the signature, the
+// declared size or the end mark must all be there.
+func (f *File) tryMedia(w window) bool {
+	end := func(s string) bool { return bytes.HasSuffix(w.tail, []byte(s)) }
+	size32 := func(at int) int64 { return int64(binary.LittleEndian.Uint32(w.head[at:])) }
+	switch h := w.head; {
+	case len(h) >= 57 && w.has("\x89PNG\r\n\x1a\n") && string(h[12:16]) == "IHDR" && end("IEND\xae\x42\x60\x82"),
+		len(h) >= 20 && w.has("\xff\xd8\xff") && end("\xff\xd9"),
+		len(h) >= 20 && (w.has("GIF87a") || w.has("GIF89a")) && end("\x3b"),
+		len(h) >= 54 && w.has("BM") && size32(2) == f.Size,
+		len(h) >= 16 && w.has("RIFF") && size32(4)+8 == f.Size && string(h[8:12]) == "WEBP":
+		f.Kind = "image"
+	case len(h) >= 44 && w.has("RIFF") && size32(4)+8 == f.Size && string(h[8:12]) == "WAVE",
+		len(h) >= 42 && w.has("fLaC\x00\x00\x00\x22"),
+		len(h) >= 58 && w.has("OggS\x00\x02"):
+		f.Kind = "audio"
+	default:
+		return false
+	}
+	return true
+}
