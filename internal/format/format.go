@@ -41,6 +41,8 @@ type File struct {
 	Size   int64       // bytes, after decompression
 	R      io.ReaderAt // the bytes, valid until the next step of Members
 
+	BadCheck bool // the checksum that its container declares is wrong
+
 	Pickles []*pickle.Stream // every stream found, in order
 	Zip     *zipfile.Archive
 	Tar     *tarfile.Archive

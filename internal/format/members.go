@@ -108,6 +108,7 @@ func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
 			return
 		}
 		m.R, m.Size = raw, e.Packed
+		m.BadCheck = !m.storage && v.wrongCheck(ctx, e, raw, e.Packed)
 		v.member(ctx, m, nil)
 		return
 	}
@@ -127,7 +128,20 @@ func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
 		return
 	}
 	m.R, m.Size = held, held.Size
+	m.BadCheck = err == nil && v.wrongCheck(ctx, e, held, held.Size)
 	v.member(ctx, m, err)
+}
+
+// wrongCheck reports whether the declared checksum of a member is wrong, which
+// makes Python refuse what torch loads. Members too large to be held are left
+// to the loader.
+func (v *visit) wrongCheck(ctx context.Context, e zipfile.Entry, r io.ReaderAt, size int64) bool {
+	if e.View == zipfile.Physical && e.CRC == 0 || size > v.f.limits().Hold || e.Flags&zipfile.FlagEncrypted != 0 {
+		return false
+	}
+	sum := crc32.NewIEEE()
+	_, err := io.Copy(sum, expand.Watch(ctx, io.NewSectionReader(r, 0, size)))
+	return err == nil && sum.Sum32() != e.CRC
 }
 
 // headOnly opens a compressed member whose head shows that the rest is numbers:
@@ -194,7 +208,7 @@ func (v *visit) locked(ctx context.Context, e zipfile.Entry, raw *io.SectionRead
 		return false
 	}
 	sum := crc32.NewIEEE()
-	_, err := io.Copy(sum, expand.Watch(ctx, raw))
+	_, err := io.Copy(sum, expand.Watch(ctx, io.NewSectionReader(raw, 0, e.Packed)))
 	return err == nil && sum.Sum32() != e.CRC
 }
 

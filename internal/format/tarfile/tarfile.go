@@ -226,9 +226,13 @@ func (w *walker) meta(e Entry) (next int64, err error) {
 	case gnuLink:
 		w.link = text(b)
 	case paxGlobal:
-		w.differ("a global PAX record at %d applies to later members; not all readers follow it", e.Header)
 		if err := w.records(b); err != nil {
 			return 0, fmt.Errorf("PAX record at %d: %w", e.Header, err)
+		}
+		for _, key := range []string{"path", "linkpath", "size"} {
+			if _, ok := w.pax[key]; ok {
+				w.differ("a global PAX record at %d sets the %s of later members; not all readers follow it", e.Header, key)
+			}
 		}
 	default:
 		if err := w.records(b); err != nil {

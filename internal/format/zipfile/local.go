@@ -57,8 +57,7 @@ func (z *reader) attach(e *Entry) {
 	case l.Flags&flagDescriptor == 0 && (l.Packed != e.Packed || l.Size != e.Size),
 		l.Flags&flagDescriptor != 0 && l.Packed != 0 && l.Packed != 0xffffffff && l.Packed != e.Packed:
 		z.differ(e.Name, e.Header, "the directory says %d bytes stored as %d, the local header says %d stored as %d", e.Size, e.Packed, l.Size, l.Packed)
-	}
-	if e.Method == Stored && e.Size != e.Packed && e.Flags&FlagEncrypted == 0 {
+	case e.Method == Stored && e.Size != e.Packed && e.Flags&FlagEncrypted == 0:
 		z.differ(e.Name, e.Header, "a stored member declares %d bytes and occupies %d", e.Size, e.Packed)
 	}
 	if e.Packed < 0 || e.Size < 0 || e.Packed > z.size-e.Data {
