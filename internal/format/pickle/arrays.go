@@ -140,7 +140,7 @@ func (m *machine) objectArray(ctx context.Context) error {
 	} else {
 		in.run(ctx)
 	}
-	m.adopt([]*Stream{in.s}, Loaded, at)
+	m.adopt(append([]*Stream{in.s}, in.s.inner...), Loaded, at)
 	m.statuses = append(m.statuses, in.statuses...)
 	if in.s.Err != nil {
 		return fmt.Errorf("array of objects, %w", in.s.Err)

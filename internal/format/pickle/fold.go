@@ -232,6 +232,10 @@ func (m *machine) foldCalls(ctx context.Context, g global, id uint32, av []uint3
 		return 0, false
 	}
 	switch name {
+	case "marshal.loads":
+		if len(av) > 0 && (m.a.nodes[av[0]].kind == Bytes || m.a.nodes[av[0]].kind == Str) {
+			m.code(id, av[0])
+		}
 	case "builtins.apply", "multiprocessing.pool.mapstar", "torch._tensor._rebuild_from_type_v2", "torch._tensor._rebuild_from_type":
 		i := 1
 		if strings.HasSuffix(name, "type_v2") || strings.HasSuffix(name, "from_type") {

@@ -380,11 +380,13 @@ func (m *machine) memoKey(ctx context.Context) (uint64, error) {
 	return uint64(n), nil
 }
 
-// adopt takes over inner streams that were found at a byte of this one.
+// adopt takes over inner streams that were found at a byte of this one; those
+// inside them come along.
 func (m *machine) adopt(streams []*Stream, via Via, at int64) {
 	for _, s := range streams {
-		if s.Via < via {
-			s.Via = via
+		s.Via = max(s.Via, via)
+		if s.Path != "" && s.Path[0] == '@' {
+			s.Path = "!" + s.Path
 		}
 		s.Path = fmt.Sprintf("@%d%s", at, s.Path)
 		m.s.inner = append(m.s.inner, s)

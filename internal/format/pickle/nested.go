@@ -121,6 +121,10 @@ func (m *machine) data(ctx context.Context) {
 			continue
 		}
 		text := m.a.texts[n.num]
+		if marshalled(text) {
+			m.code(id, id)
+			continue
+		}
 		if !promising(text) {
 			continue
 		}
@@ -189,3 +193,48 @@ func (m *machine) orText(id uint32, text string) string {
 
 // whole cuts s to a multiple of n bytes.
 func whole(s string, n int) string { return s[:len(s)-len(s)%n] }
+
+// marshalled reports whether s looks like a code object of CPython 3: the type
+// with its reference flag, then small counts of arguments.
+func marshalled(s string) bool {
+	const header = 16
+	if len(s) < 2*header || s[0] != 'c'|0x80 && s[0] != 'c' {
+		return false
+	}
+	for i := 1; i < header; i += 4 {
+		if s[i+1] != 0 && i < 12 || s[i+2] != 0 || s[i+3] != 0 && i < 12 {
+			return false
+		}
+	}
+	return true
+}
+
+const codeNames = 64
+
+// code records a code object, or bytes that hold one, with the names it uses.
+// The bytes are searched for marshal's short texts, not parsed.
+func (m *machine) code(id, data uint32) {
+	s, _ := m.content(data)
+	e := m.effect(Code, id)
+	e.Start = m.a.nodes[data].start
+	e.End = e.Start + int64(m.a.nodes[data].size)
+	for i := 0; i+1 < len(s) && len(e.Names) < codeNames; i++ {
+		switch s[i] &^ 0x80 {
+		case 'z', 'Z': // short ASCII, interned
+			n := int(s[i+1])
+			if n >= 2 && i+2+n <= len(s) && printable(s[i+2:i+2+n]) {
+				e.Names = append(e.Names, s[i+2:i+2+n])
+				i += 1 + n
+			}
+		}
+	}
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 && s[i] != '\n' && s[i] != '\t' || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}

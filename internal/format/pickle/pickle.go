@@ -201,17 +201,14 @@ func status(err error) detect.Status {
 	return st
 }
 
-// nameInner gives the inner streams of s their full paths and returns them all.
+// nameInner gives the inner streams of s their full paths and returns them.
 func nameInner(s *Stream) []*Stream {
-	var all []*Stream
-	for _, in := range s.inner {
-		if s.Path != "" {
+	if s.Path != "" {
+		for _, in := range s.inner {
 			in.Path = s.Path + "!" + in.Path
 		}
-		all = append(all, in)
-		all = append(all, nameInner(in)...)
 	}
-	return all
+	return s.inner
 }
 
 // runViews runs one stream as the usual loader does and, where frames or array
