@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -206,10 +205,11 @@ func (s *Service) Release(ctx context.Context, d warden.Digest, reason string, a
 }
 
 func (s *Service) hold(ctx context.Context, verb string, d warden.Digest, reason string, actor warden.Principal, change func(*Artifact) (bool, error)) (Artifact, error) {
-	if err := errors.Join(named(actor), reasoned(reason)); err != nil {
-		var we *warden.Error
-		errors.As(err, &we)
-		return Artifact{}, we
+	if err := named(actor); err != nil {
+		return Artifact{}, err
+	}
+	if err := reasoned(reason); err != nil {
+		return Artifact{}, err
 	}
 	var (
 		a       Artifact

@@ -2,6 +2,9 @@ package registry
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/modelwarden/warden"
@@ -161,14 +164,14 @@ type Feed interface {
 
 // Totals are the numbers of a posture page.
 type Totals struct {
-	Models, Versions, Artifacts             int
-	Pending, Admitted, Denied, Quarantined  int // artifacts
-	Files                                   int
-	Bytes                                   int64 // of distinct files
-	OpenCritical, OpenHigh, OpenMedium, Low int   // groups that are open
-	Decisions, Retrievals                   int
-	Wanted                                  int
-	Demo                                    bool // some of it is demo data
+	Models, Versions, Artifacts                 int
+	Pending, Admitted, Denied, Quarantined      int // artifacts
+	Files                                       int
+	Bytes                                       int64 // of distinct files
+	OpenCritical, OpenHigh, OpenMedium, OpenLow int   // groups that are open; low includes info
+	Decisions, Retrievals                       int
+	Wanted                                      int
+	Demo                                        bool // some of it is demo data
 }
 
 // An AuditTrail reads the audit log, also by what its entries are about.
@@ -231,4 +234,32 @@ type FeedWriter interface {
 	// there stay.
 	WantScan(ctx context.Context, w Wanted) error
 	UnwantScan(ctx context.Context, d warden.Digest) error
+}
+
+// Cursor returns the cursor after a row whose sort keys are given. Stores use
+// it for lists that are sorted by numbers.
+func Cursor(keys ...int64) string {
+	parts := make([]string, len(keys))
+	for i, k := range keys {
+		parts[i] = strconv.FormatInt(k, 36)
+	}
+	return strings.Join(parts, ".")
+}
+
+// ParseCursor is the inverse of [Cursor] for n keys. The error is a
+// *warden.Error, as cursors come back from users.
+func ParseCursor(text string, n int) ([]int64, error) {
+	parts := strings.Split(text, ".")
+	keys := make([]int64, 0, n)
+	for _, p := range parts {
+		k, err := strconv.ParseInt(p, 36, 64)
+		if err != nil || len(parts) != n {
+			return nil, &warden.Error{
+				Code: warden.CodeInvalid, Message: fmt.Sprintf("cursor %.60q is not one of this list", text),
+				Hint: "use the cursor that the page before gave, or none for the first page",
+			}
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
 }
