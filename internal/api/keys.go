@@ -1,0 +1,92 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/policy"
+)
+
+type keyBody struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Principal string    `json:"principal"`
+	Roles     []string  `json:"roles"`
+	Routes    []string  `json:"routes" doc:"gateway routes it may query; empty: every route its roles allow"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires"`
+	State     string    `json:"state" enum:"valid,expired,revoked"`
+	Demo      bool      `json:"demo"`
+}
+
+func (s *service) keyOf(k access.Key) keyBody {
+	b := keyBody{k.ID, k.Name, k.Principal, k.Roles, k.Routes, k.Created, k.Expires, "valid", k.Demo}
+	if b.Routes == nil {
+		b.Routes = []string{}
+	}
+	switch {
+	case !k.Revoked.IsZero():
+		b.State = "revoked"
+	case !s.Now().Before(k.Expires):
+		b.State = "expired"
+	}
+	return b
+}
+
+func (s *service) listKeys(ctx context.Context, _ *struct{}) (*body[list[keyBody]], error) {
+	if err := s.may(ctx, policy.Administer); err != nil {
+		return nil, s.fail(err)
+	}
+	keys, err := s.Access.Keys(ctx)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	var items []keyBody
+	for _, k := range keys {
+		items = append(items, s.keyOf(k))
+	}
+	return listed(items, ""), nil
+}
+
+type newKeyInput struct {
+	Body struct {
+		Name   string   `json:"name" maxLength:"100" doc:"what it is for"`
+		Roles  []string `json:"roles" minItems:"1" doc:"admin, security, engineer, reader, client"`
+		Routes []string `json:"routes,omitempty" doc:"limit to these gateway routes"`
+		Days   int      `json:"days,omitempty" minimum:"1" maximum:"366" default:"90"`
+	}
+}
+
+type newKeyBody struct {
+	keyBody
+	Secret string `json:"secret" doc:"the key; it is not shown again"`
+}
+
+func (s *service) createKey(ctx context.Context, in *newKeyInput) (*body[newKeyBody], error) {
+	if err := s.may(ctx, policy.Administer); err != nil {
+		return nil, s.fail(err)
+	}
+	k, secret, err := s.Access.CreateKey(ctx, access.NewKey{
+		Name: in.Body.Name, Roles: in.Body.Roles, Routes: in.Body.Routes, TTL: time.Duration(in.Body.Days) * 24 * time.Hour,
+	}, identity(ctx).Principal)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return answer(newKeyBody{s.keyOf(k), secret.Reveal()}), nil
+}
+
+type keyInput struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+func (s *service) revokeKey(ctx context.Context, in *keyInput) (*body[keyBody], error) {
+	if err := s.may(ctx, policy.Administer); err != nil {
+		return nil, s.fail(err)
+	}
+	k, err := s.Access.RevokeKey(ctx, in.ID, identity(ctx).Principal)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return answer(s.keyOf(k)), nil
+}

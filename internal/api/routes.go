@@ -1,0 +1,71 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// routes is the whole surface of the API.
+func (s *service) routes(h huma.API, mux *http.ServeMux) {
+	get := func(id, path, summary, tag string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}}
+	}
+	do := func(method, id, path, summary, tag string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}}
+	}
+	open := func(op huma.Operation) huma.Operation {
+		op.Security = []map[string][]string{}
+		return op
+	}
+
+	huma.Register(h, open(get("health", "/health", "The process answers", "platform")), s.health)
+	huma.Register(h, open(do(http.MethodPost, "begin-session", "/session", "Sign in with an access key or a one-time link", "platform")), s.beginSession)
+	huma.Register(h, do(http.MethodDelete, "end-session", "/session", "Sign out", "platform"), s.endSession)
+	huma.Register(h, get("me", "/me", "Who is asking, and with which roles", "platform"), s.me)
+	huma.Register(h, get("posture", "/posture", "The numbers of the first page", "platform"), s.posture)
+	huma.Register(h, get("search", "/search", "Find models, artifacts and rules by name or digest", "platform"), s.search)
+	huma.Register(h, get("list-routes", "/routes", "Gateway routes and whether they are open", "gateway"), s.listRoutes)
+	huma.Register(h, do(http.MethodPost, "load-demo", "/demo", "Fill the platform with demo data", "platform"), s.loadDemo)
+	huma.Register(h, do(http.MethodDelete, "remove-demo", "/demo", "Remove all demo data", "platform"), s.removeDemo)
+
+	huma.Register(h, get("list-models", "/models", "Models by name, each with its newest version", "registry"), s.listModels)
+	huma.Register(h, get("list-versions", "/models/{namespace}/{model}/versions", "Versions of a model, newest first", "registry"), s.listVersions)
+	huma.Register(h, get("find", "/find", "What a digest, model or model@number means", "registry"), s.find)
+	huma.Register(h, do(http.MethodPost, "push", "/artifacts", "Register uploaded files as a new version", "registry"), s.push)
+	huma.Register(h, get("get-artifact", "/artifacts/{digest}", "State of an artifact, with its files, names, origins and takers", "registry"), s.getArtifact)
+	huma.Register(h, get("list-artifact-findings", "/artifacts/{digest}/findings", "Findings of the last scan, worst first", "registry"), s.artifactFindings)
+	huma.Register(h, get("list-statements", "/artifacts/{digest}/statements", "Signed statements about an artifact", "registry"), s.statements)
+	huma.Register(h, get("list-decisions", "/artifacts/{digest}/decisions", "Decisions about an artifact, newest first", "registry"), s.decisions)
+	huma.Register(h, get("list-takers", "/artifacts/{digest}/blast", "What comes from an artifact and who took any of it", "registry"), s.blast)
+	huma.Register(h, do(http.MethodPost, "quarantine", "/artifacts/{digest}/quarantine", "Refuse an artifact at every enforcement point", "registry"), s.quarantine)
+	huma.Register(h, do(http.MethodPost, "release", "/artifacts/{digest}/release", "End a quarantine", "registry"), s.release)
+	huma.Register(h, do(http.MethodPost, "rescan", "/artifacts/{digest}/rescan", "Scan an artifact again", "registry"), s.rescan)
+
+	huma.Register(h, get("list-findings", "/findings", "Finding groups, worst first", "findings"), s.listGroups)
+	huma.Register(h, get("get-finding", "/findings/{id}", "A finding group with its artifacts and examples", "findings"), s.getGroup)
+	huma.Register(h, do(http.MethodPatch, "set-finding", "/findings/{id}", "Say what you think of a finding group", "findings"), s.setGroup)
+	huma.Register(h, get("list-rules", "/rules", "Every rule a scan may report", "findings"), s.listRules)
+
+	huma.Register(h, get("list-audit", "/audit", "Audit entries, newest first", "audit"), s.listAudit)
+	huma.Register(h, get("get-proof", "/audit/{seq}/proof", "Inclusion proof of one entry", "audit"), s.proof)
+	huma.Register(h, get("get-checkpoint", "/audit/checkpoint", "Newest signed checkpoint, and the keys to verify it and statements", "audit"), s.checkpoint)
+	huma.Register(h, do(http.MethodPost, "verify-audit", "/audit/verify", "Recompute the whole log", "audit"), s.verifyAudit)
+
+	huma.Register(h, get("list-keys", "/keys", "Access keys, without secrets", "access"), s.listKeys)
+	huma.Register(h, do(http.MethodPost, "create-key", "/keys", "Make an access key; its secret is shown once", "access"), s.createKey)
+	huma.Register(h, do(http.MethodDelete, "revoke-key", "/keys/{id}", "End an access key at once", "access"), s.revokeKey)
+
+	// Bytes and streams.
+	mux.HandleFunc("HEAD /api/v1/blobs/{digest}", s.headBlob)
+	mux.HandleFunc("POST /api/v1/uploads", s.createUpload)
+	mux.HandleFunc("HEAD /api/v1/uploads/{id}", s.headUpload)
+	mux.HandleFunc("PATCH /api/v1/uploads/{id}", s.appendUpload)
+	mux.HandleFunc("PUT /api/v1/uploads/{id}", s.commitUpload)
+	mux.HandleFunc("DELETE /api/v1/uploads/{id}", s.abortUpload)
+	mux.HandleFunc("GET /api/v1/artifacts/{digest}/manifest", s.manifest)
+	mux.HandleFunc("GET /api/v1/artifacts/{digest}/report", s.report)
+	mux.HandleFunc("GET /api/v1/artifacts/{digest}/files/{path...}", s.download)
+	mux.HandleFunc("GET /api/v1/events", s.events)
+	mux.HandleFunc("GET /tlog/{path...}", s.tile)
+}
