@@ -14,5 +14,6 @@ import (
 func All() []*detect.Detector[*format.File] {
 	return slices.Clone([]*detect.Detector[*format.File]{
 		containers,
+		pickles,
 	})
 }

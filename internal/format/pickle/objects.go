@@ -110,7 +110,27 @@ func (m *machine) opAdd(op byte) error {
 	if len(items) == 0 && op != opAppend {
 		return nil
 	}
+	if err := m.hashable(op, to, items); err != nil {
+		return err
+	}
 	m.add(op, to, items)
+	return nil
+}
+
+// hashable refuses keys that a loader cannot hash.
+func (m *machine) hashable(op byte, to uint32, items []uint32) error {
+	step := 1
+	switch k := m.a.nodes[to].kind; {
+	case k == Dict && (op == opSetItem || op == opSetItems):
+		step = 2
+	case k != Set || op != opAddItems:
+		return nil
+	}
+	for i := 0; i < len(items); i += step {
+		if k := m.a.nodes[items[i]].kind; k == List || k == Dict || k == Set {
+			return fmt.Errorf("key that cannot be hashed: %w", errOperand)
+		}
+	}
 	return nil
 }
 

@@ -81,6 +81,10 @@ const (
 	sweepRestarts = 64
 )
 
+// errDisagree is the reason of a status: what one loader accepts another
+// refuses or reads differently. Effects of all of them are told.
+var errDisagree = errors.New("frames that loaders read differently")
+
 // Sniff reports whether the bytes are one or more pickles: a PROTO opcode, or a
 // trial run that reaches a stack effect or STOP.
 func Sniff(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) bool {
@@ -96,18 +100,22 @@ func Sniff(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) boo
 	m := newMachine(r, size, 0, lim, viewMemory, 0)
 	m.trial = true
 	m.run(ctx)
-	if m.s.Stopped {
+	if m.s.Stopped || errors.Is(m.s.Err, detect.ErrLimit) {
 		return true
 	}
+	var text [512]byte
+	n, _ = r.ReadAt(text[:min(size, int64(len(text)))], 0)
+	lines := printable(string(text[:n])) // a list of words can look like GLOBAL
 	for _, e := range m.s.Effects {
 		if e.Kind != Import {
 			return true
 		}
-		if g, _ := m.a.global(e.Value.id); identifiers(g.module) && identifiers(g.path) && m.s.Ops > 2 {
+		g, _ := m.a.global(e.Value.id)
+		if identifiers(g.module) && identifiers(g.path) && (!lines || m.s.Ops > 2) && !errors.Is(m.s.Err, errOpcode) {
 			return true
 		}
 	}
-	return errors.Is(m.s.Err, detect.ErrLimit)
+	return false
 }
 
 // identifiers reports whether s is a dotted path of Python identifiers.
@@ -152,7 +160,7 @@ func open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits, pref
 		s := m.s
 		s.Path = name
 		idle := len(s.Effects) == 0 && len(s.inner) == 0
-		if i > 1 && idle && !s.Stopped && !m.declared && !fatal(s.Err) {
+		if i > 1 && idle && !s.Stopped && (!m.declared || s.Ops < 3 || s.Protocol < 2) && !fatal(s.Err) {
 			return all, sts // not a stream
 		}
 		if idle && s.Stopped && quiet >= quietStreams {
@@ -254,6 +262,9 @@ func (m *machine) union(ctx context.Context, v view) {
 			m.s.Effects = append(m.s.Effects, e)
 			m.s.inner = append(m.s.inner, e.Inner...)
 		}
+	}
+	if v != viewPlain && (m.s.Stopped != alt.s.Stopped || m.s.End != alt.s.End) {
+		m.statuses = append(m.statuses, status(fmt.Errorf("stream at byte %d: %w", m.s.Start, errDisagree)))
 	}
 	if !m.s.Stopped && alt.s.Stopped {
 		m.s.Stopped, m.s.End, m.s.Err, m.s.Result = true, alt.s.End, nil, alt.s.Result
