@@ -1,0 +1,81 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// errAddress is the error of a connection to an address that no route allows.
+var errAddress = errors.New("address is not allowed for an upstream")
+
+// A dialGuard looks at the address a connection really goes to, after name
+// resolution, so that no name can lead to the inside. Loopback, private,
+// link-local (cloud metadata), shared and multicast addresses are refused
+// unless a route lists the range. It guards against server-side request
+// forgery; see RFC 6890 for the ranges.
+type dialGuard struct{ allowed atomic.Pointer[[]netip.Prefix] }
+
+func (d *dialGuard) allow(routes map[string]*route) {
+	var ps []netip.Prefix
+	for _, r := range routes {
+		ps = append(ps, r.AllowPrivate...)
+	}
+	d.allowed.Store(&ps)
+}
+
+// special are ranges that are not for the public, besides those that
+// netip.Addr names.
+func special() []netip.Prefix {
+	return []netip.Prefix{
+		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
+	}
+}
+
+func (d *dialGuard) check(addr netip.Addr) error {
+	addr = addr.Unmap()
+	if ps := d.allowed.Load(); ps != nil {
+		for _, p := range *ps {
+			if p.Contains(addr) {
+				return nil
+			}
+		}
+	}
+	bad := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified()
+	for _, p := range special() {
+		bad = bad || p.Contains(addr)
+	}
+	if bad {
+		return fmt.Errorf("%s: %w", addr, errAddress)
+	}
+	return nil
+}
+
+// client returns a client that follows no redirect, uses no proxy from the
+// environment, asks for no compression and checks every address.
+func (d *dialGuard) client(idle time.Duration) *http.Client {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		ap, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		return d.check(ap.Addr())
+	}}
+	return &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
+			ResponseHeaderTimeout: idle, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
+		},
+	}
+}
+
+// Close ends idle connections to upstreams.
+func (g *Gateway) Close() { g.client.CloseIdleConnections() }

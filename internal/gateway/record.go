@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/registry"
+)
+
+// A recorder takes audit records off the request path and writes them in
+// batches. Places are reserved before a request is served, so that a running
+// exchange never waits for the database; when none is left, new requests are
+// refused. Records are never dropped; a killed process loses at most those of
+// the last flushEvery.
+type recorder struct {
+	reg    *registry.Service
+	log    *slog.Logger
+	places chan struct{}
+	queue  chan audit.Record
+}
+
+const (
+	recordPlaces = 4096
+	recordBatch  = 256
+	flushEvery   = 20 * time.Millisecond
+	retryEvery   = 500 * time.Millisecond
+)
+
+func newRecorder(reg *registry.Service, log *slog.Logger) *recorder {
+	return &recorder{reg: reg, log: log, places: make(chan struct{}, recordPlaces), queue: make(chan audit.Record, recordPlaces)}
+}
+
+// reserve takes a place for one record, and reports false if there is none.
+func (r *recorder) reserve() bool {
+	select {
+	case r.places <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// put hands over a record for which a place was reserved. It never blocks.
+func (r *recorder) put(rec audit.Record) { r.queue <- rec }
+
+// cancel gives a reserved place back.
+func (r *recorder) cancel() { <-r.places }
+
+// run writes until ctx ends and the queue is empty.
+func (r *recorder) run(ctx context.Context) {
+	alive := context.WithoutCancel(ctx)
+	var batch []audit.Record
+	flush := func(last bool) {
+		for len(batch) > 0 {
+			_, err := r.reg.Record(alive, batch...)
+			if err == nil {
+				for range batch {
+					<-r.places
+				}
+				batch = batch[:0]
+				return
+			}
+			r.log.Error("audit records cannot be written", slog.Any("error", err), slog.Int("waiting", len(batch)))
+			if last {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				last = true
+			case <-time.After(retryEvery):
+			}
+		}
+	}
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case rec := <-r.queue:
+			if batch = append(batch, rec); len(batch) >= recordBatch {
+				flush(false)
+			}
+		case <-tick.C:
+			flush(false)
+		case <-ctx.Done():
+			for {
+				select {
+				case rec := <-r.queue:
+					batch = append(batch, rec)
+					continue
+				default:
+				}
+				flush(true)
+				return
+			}
+		}
+	}
+}
