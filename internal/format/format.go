@@ -14,8 +14,14 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/gguf"
+	"github.com/modelwarden/warden/internal/format/hdf5"
+	"github.com/modelwarden/warden/internal/format/jinja"
+	"github.com/modelwarden/warden/internal/format/jsontext"
 	"github.com/modelwarden/warden/internal/format/npy"
+	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/pickle"
+	"github.com/modelwarden/warden/internal/format/safetensors"
 	"github.com/modelwarden/warden/internal/format/tarfile"
 	"github.com/modelwarden/warden/internal/format/zipfile"
 )
@@ -48,6 +54,13 @@ type File struct {
 	Tar     *tarfile.Archive
 	Npy     *npy.Header
 
+	Safetensors *safetensors.Header
+	GGUF        *gguf.Model
+	ONNX        *onnx.Model
+	HDF5        *hdf5.File
+	Templates   []Template // in JSON, GGUF and template files
+	Keras       []Config   // model configurations, in JSON and HDF5
+
 	// Unread lists what the readers could not read, one Status each: Failed for
 	// malformed input, Skipped for a limit. Not empty means not clean.
 	Unread []detect.Status
@@ -58,6 +71,21 @@ type File struct {
 	storage bool   // raw tensor bytes of a container: examined by their head only
 	rest    int64  // where a further array of a npy file begins, or 0
 	object  int64  // where the pickle of an object array begins, or 0
+}
+
+// A Template is a Jinja template that a loader renders.
+type Template struct {
+	Key  string // where it lies: "chat_template", or "" for a whole file
+	At   int64  // of its text in the file; positions are exact where it is stored unescaped
+	Tree *jinja.Template
+}
+
+// A Config is a Keras model configuration.
+type Config struct {
+	Source string // "model_config", "config.json"
+	At     int64  // of its text in the file
+	Legacy bool   // in HDF5, where safe_mode is ignored
+	Doc    *jsontext.Doc
 }
 
 // Is reports whether some loader would take f for the format.

@@ -70,8 +70,8 @@ func (f *File) look() (w window, err error) {
 // take it for; only what no reader knows ends as a kind or as not read.
 func (f *File) identify(ctx context.Context, w window) {
 	for _, try := range []func(*File, context.Context, window) bool{
-		(*File).tryZip, (*File).tryTar, (*File).tryWrapper, (*File).tryNpy,
-		(*File).tryPickle,
+		(*File).tryZip, (*File).tryTar, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
+		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 	} {
 		try(f, ctx, w)
 	}

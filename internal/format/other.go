@@ -2,7 +2,6 @@ package format
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"unicode/utf8"
 )
@@ -45,20 +44,6 @@ func recognise(_ *File, w window) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// tryText reports whether all of f is text. A text file is no container and no
-// pickle, or it would have been recognised before.
-func (f *File) tryText(ctx context.Context) bool {
-	if f.Size > f.limits().Text {
-		return false
-	}
-	b, err := f.content(f.limits().Text)
-	if err != nil || !plain(b) || ctx.Err() != nil {
-		return false
-	}
-	f.Kind = "text"
-	return true
 }
 
 // plain reports whether b is UTF-8 text without control characters.

@@ -64,8 +64,12 @@ func (z *reader) attach(e *Entry) {
 		z.fail(fmt.Errorf("member %q: %d bytes at %d do not lie inside the archive of %d bytes", e.Name, e.Packed, e.Data, z.size))
 		e.Packed = z.size - e.Data
 	}
-	if l.Method != e.Method { // a streaming reader follows the local header
-		l.Packed = e.Packed
+	sized := l.Flags&flagDescriptor == 0
+	if l.Method != e.Method || sized && l.Packed != e.Packed { // a streaming reader follows the local header
+		if !sized {
+			l.Packed = e.Packed
+		}
+		l.Packed = max(0, min(l.Packed, z.size-l.Data))
 		z.add(l)
 	}
 }

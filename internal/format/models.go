@@ -1,0 +1,81 @@
+package format
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/gguf"
+	"github.com/modelwarden/warden/internal/format/hdf5"
+	"github.com/modelwarden/warden/internal/format/onnx"
+	"github.com/modelwarden/warden/internal/format/safetensors"
+)
+
+func (f *File) trySafetensors(ctx context.Context, w window) bool {
+	if !safetensors.Sniff(w.head, f.Size) {
+		return false
+	}
+	h, err := safetensors.Open(ctx, f.R, f.Size, f.limits())
+	if err != nil && f.ext() != ".safetensors" && h.Data == 0 {
+		return false // nine bytes that look like one
+	}
+	f.claim("safetensors")
+	f.Safetensors = h
+	if err != nil {
+		f.unread("read/safetensors", err)
+	}
+	return true
+}
+
+func (f *File) tryGGUF(ctx context.Context, w window) bool {
+	if !w.has(gguf.Magic) {
+		return false
+	}
+	f.claim("gguf")
+	m, err := gguf.Open(ctx, f.R, f.Size, f.limits())
+	f.GGUF = m
+	if err != nil {
+		f.unread("read/gguf", err)
+	}
+	for _, t := range m.Texts {
+		if !templateKey(t.Key) {
+			continue
+		}
+		if !t.Whole {
+			f.unread("read/template", fmt.Errorf("%s is longer than %d bytes: %w", t.Key, f.limits().String, detect.ErrLimit))
+		}
+		f.template(ctx, t.Key, t.Value, t.At, true)
+	}
+	return true
+}
+
+func (f *File) tryONNX(ctx context.Context, w window) bool {
+	if f.Format != "" || len(w.head) < 4 || !onnx.Sniff(ctx, f.R, f.Size) {
+		return false
+	}
+	f.claim("onnx")
+	m, err := onnx.Open(ctx, f.R, f.Size, f.limits())
+	f.ONNX = m
+	if err != nil {
+		f.unread("read/onnx", err)
+	}
+	return true
+}
+
+func (f *File) tryHDF5(ctx context.Context, _ window) bool {
+	if hdf5.Find(f.R, f.Size) < 0 {
+		return false
+	}
+	h, sts := hdf5.Open(ctx, f.R, f.Size, f.limits())
+	f.HDF5 = h
+	name := "hdf5"
+	for _, a := range h.Attrs {
+		if a.Name == "model_config" || a.Name == "training_config" {
+			name = "keras-h5"
+			f.config(ctx, a.Name, []byte(a.Value), a.At, true)
+		}
+	}
+	f.claim(name)
+	f.take(sts)
+	return true
+}

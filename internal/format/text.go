@@ -1,0 +1,146 @@
+package format
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/jinja"
+	"github.com/modelwarden/warden/internal/format/jsontext"
+)
+
+// tryText reports whether all of f is text. A text file is no container and no
+// pickle, or it would have been recognised before. Templates and configurations
+// in it are parsed.
+func (f *File) tryText(ctx context.Context) bool {
+	if f.Size > f.limits().Text {
+		return false
+	}
+	b, err := f.content(f.limits().Text)
+	if err != nil || !plain(b) || ctx.Err() != nil {
+		return false
+	}
+	f.Kind = "text"
+	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
+	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
+		return true
+	}
+	if jinja.Has(string(b)) {
+		strict := slices.Contains([]string{".jinja", ".jinja2", ".j2", ".template"}, f.ext())
+		f.template(ctx, "", string(b), 0, strict)
+		if strict {
+			f.claim("jinja")
+		}
+	}
+	return true
+}
+
+// template parses one template. One that is not strict may be other text with
+// braces in it: damage then means that no engine would take it.
+func (f *File) template(ctx context.Context, key, text string, at int64, strict bool) {
+	tree, err := jinja.Parse(ctx, text, f.limits())
+	if err != nil && (strict || errors.Is(err, detect.ErrLimit)) {
+		if key != "" {
+			err = fmt.Errorf("%s: %w", key, err)
+		}
+		f.unread("read/template", err)
+	}
+	if len(tree.Nodes) > 0 {
+		f.Templates = append(f.Templates, Template{key, at, tree})
+	}
+}
+
+// maxTemplates bounds the texts of one file that are parsed as templates.
+const maxTemplates = 10_000
+
+func templateKey(key string) bool { return strings.Contains(key, "template") }
+
+// foreign are keys that mark configurations which are not examined yet, each
+// with what it means. All keys of a set must be there.
+var foreign = []struct {
+	keys []string
+	what string
+}{
+	{[]string{"auto_map"}, "auto_map names code that transformers imports"},
+	{[]string{"custom_pipelines"}, "custom_pipelines names code that transformers imports"},
+	{[]string{"_target_"}, "_target_ names a callable"},
+	{[]string{"nodes", "arg_nodes"}, "an MXNet graph"},
+	{[]string{"__class__", "__module__", "__loader__"}, "a skops schema"},
+	{[]string{"learner", "version"}, "an XGBoost model"},
+}
+
+// json examines a JSON text. It reports false if the text is not JSON.
+func (f *File) json(ctx context.Context, b []byte) bool {
+	doc, err := jsontext.Parse(ctx, b, f.limits())
+	if err != nil {
+		limit := errors.Is(err, detect.ErrLimit) || ctx.Err() != nil
+		if limit || f.ext() == ".json" && (bytes.Contains(b, []byte("template\"")) || bytes.Contains(b, []byte("auto_map"))) {
+			f.unread("read/json", err)
+		}
+		return limit
+	}
+	f.jsonTemplates(ctx, doc)
+	seen := map[string]bool{}
+	doc.Root().Each(func(v jsontext.Value) bool {
+		if k := v.Key(); k != "" {
+			seen[k] = true
+		}
+		return len(seen) < 1_000_000
+	})
+	for _, c := range foreign {
+		if all(c.keys, seen) {
+			f.unread("read/json", fmt.Errorf("%s: recognised but not examined yet: %w", c.what, detect.ErrLimit))
+		}
+	}
+	if root := doc.Root(); root.Get("class_name").Ok() && root.Get("config").Ok() {
+		f.claim("keras-config")
+		f.Keras = append(f.Keras, Config{Source: f.Name, Doc: doc})
+	}
+	return true
+}
+
+func all(keys []string, seen map[string]bool) bool {
+	for _, k := range keys {
+		if !seen[k] {
+			return false
+		}
+	}
+	return true
+}
+
+// jsonTemplates parses the templates of a tokenizer configuration: texts below a
+// key with "template" in its name, and any other text that would render.
+func (f *File) jsonTemplates(ctx context.Context, doc *jsontext.Doc) {
+	count := 0
+	doc.Root().Each(func(v jsontext.Value) bool {
+		if v.Kind() != jsontext.String {
+			return true
+		}
+		start, _ := v.Span()
+		if key := v.Key(); templateKey(key) {
+			f.template(ctx, key, v.Text(), start+1, true)
+		} else if raw := v.Raw(); strings.Contains(raw, "{") && jinja.Has(v.Text()) {
+			f.template(ctx, key, v.Text(), start+1, false)
+		} else {
+			return true
+		}
+		if count++; count > maxTemplates {
+			f.unread("read/template", fmt.Errorf("more than %d templates: %w", maxTemplates, detect.ErrLimit))
+		}
+		return count <= maxTemplates
+	})
+}
+
+// config parses a Keras configuration.
+func (f *File) config(ctx context.Context, source string, b []byte, at int64, legacy bool) {
+	doc, err := jsontext.Parse(ctx, b, f.limits())
+	if err != nil {
+		f.unread("read/keras", fmt.Errorf("%s: %w", source, err))
+		return
+	}
+	f.Keras = append(f.Keras, Config{source, at, legacy, doc})
+}
