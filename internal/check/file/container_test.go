@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/detect/detecttest"
 	"github.com/modelwarden/warden/internal/format"
 	"github.com/modelwarden/warden/internal/format/formattest"
@@ -94,4 +95,10 @@ func TestContainersEndsWithContext(t *testing.T) {
 	if _, err := format.Open(ctx, "m.zip", f.R, f.Size, format.DefaultLimits()); err != nil && !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+}
+
+// examineWith runs one detector over f.
+func examineWith(t *testing.T, f *format.File, d *detect.Detector[*format.File]) detect.Result {
+	t.Helper()
+	return detect.Run(t.Context(), warden.Ref{}, f, detect.DefaultLimits(), d)
 }

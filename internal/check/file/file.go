@@ -14,6 +14,9 @@ import (
 func All() []*detect.Detector[*format.File] {
 	return slices.Clone([]*detect.Detector[*format.File]{
 		containers,
+		templates,
+		tensorTables,
+		onnxModels,
 		pickles,
 	})
 }

@@ -76,6 +76,9 @@ func (r *reader) header(o object) error {
 
 // block reads the messages of one block and returns where more are.
 func (r *reader) block(o object, k chunk, second, order bool) (more []chunk, err error) {
+	if second && k.size > r.size-r.base-k.addr-4 {
+		return nil, fmt.Errorf("block of %d bytes at %d lies outside the file: %w", k.size, k.addr, errDamaged)
+	}
 	b, err := r.bytes(k.addr, k.size)
 	if err != nil {
 		return nil, err
