@@ -131,12 +131,12 @@ func (m *machine) skipArray(ctx context.Context, _, state uint32) error {
 // objectArray runs the pickle that lies inside this one.
 func (m *machine) objectArray(ctx context.Context) error {
 	at := m.cur.pos
-	if m.depth >= m.lim.Streams {
+	if m.job.depth >= m.job.lim.Streams {
 		return m.tooDeep()
 	}
-	in := newMachine(m.cur.r, m.cur.size, at, m.lim, m.cur.view, m.depth+1)
+	in := newMachine(m.inside(m.job.r, m.job.size), at, m.cur.view)
 	if m.cur.view == viewMemory {
-		in = runViews(ctx, m.cur.r, m.cur.size, at, m.lim, m.depth+1, nil)
+		in = runViews(ctx, m.inside(m.job.r, m.job.size), at, nil)
 	} else {
 		in.run(ctx)
 	}

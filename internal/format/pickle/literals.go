@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -96,12 +97,16 @@ func (m *machine) textNumber(op byte, text string, n int64) error {
 		}
 		m.push(m.a.addText(Float, strings.TrimSpace(text), m.opStart, m.cur.pos))
 	default:
-		digits := strings.TrimSuffix(strings.TrimSpace(text), "L")
-		if v, ok := parseInt(digits); ok {
+		digits := strings.TrimSpace(text)
+		if op == opLong {
+			digits = strings.TrimSuffix(digits, "L")
+		}
+		v, err := strconv.ParseInt(digits, 0, 64) // base 0: 0x6f is a number too
+		if err == nil {
 			m.pushInt(v)
 			return nil
 		}
-		if strings.Trim(digits, "+-_0123456789") != "" || digits == "" {
+		if !errors.Is(err, strconv.ErrRange) {
 			return fmt.Errorf("number %q: %w", text, errOperand)
 		}
 		if n > maxDigits {
@@ -174,7 +179,7 @@ func (m *machine) opText(ctx context.Context, op byte) error {
 	if keep > inlineBytes {
 		keep = headBytes
 	}
-	text, err := m.cur.counted(ctx, n, min(keep, m.lim.String), t.bytes)
+	text, err := m.cur.counted(ctx, n, min(keep, m.job.lim.String), t.bytes)
 	if err != nil {
 		return err
 	}
@@ -218,12 +223,15 @@ func (m *machine) cut(id uint32, full int64) {
 }
 
 func (m *machine) textLine(ctx context.Context, op byte) error {
-	text, n, err := m.cur.line(ctx, int(m.lim.String))
+	text, n, err := m.cur.line(ctx, int(m.job.lim.String))
 	if err != nil {
 		return err
 	}
 	cut := n > int64(len(text))
 	if op == opUnicode {
+		if !cut && badEscape(text, false) {
+			return fmt.Errorf("text with a broken escape: %w", errOperand)
+		}
 		text = unescape(text, false)
 	} else {
 		text = strings.TrimRight(text, " \t\r\f\v")
@@ -233,6 +241,9 @@ func (m *machine) textLine(ctx context.Context, op byte) error {
 		if len(text) < 2 || text[0] != text[len(text)-1] || text[0] != '"' && text[0] != '\'' {
 			return fmt.Errorf("string without quotes: %w", errOperand)
 		}
+		if badEscape(text, true) {
+			return fmt.Errorf("string with a broken escape: %w", errOperand)
+		}
 		text = unescape(text[1:len(text)-1], true)
 	}
 	id := m.a.addText(Str, text, m.opStart, m.cur.pos)
@@ -241,6 +252,35 @@ func (m *machine) textLine(ctx context.Context, op byte) error {
 	}
 	m.push(id)
 	return nil
+}
+
+// badEscape reports whether s has a hexadecimal escape that is cut short, which
+// Python refuses: \x in quoted strings, \u and \U in raw-unicode-escape text.
+func badEscape(s string, quoted bool) bool {
+	for i := 0; i+1 < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		i++
+		digits := 0
+		switch {
+		case quoted && s[i] == 'x':
+			digits = 2
+		case !quoted && s[i] == 'u':
+			digits = 4
+		case !quoted && s[i] == 'U':
+			digits = 8
+		default:
+			continue
+		}
+		if i+digits >= len(s) {
+			return true
+		}
+		if v, err := strconv.ParseUint(s[i+1:i+1+digits], 16, 32); err != nil || v > utf8.MaxRune {
+			return true
+		}
+	}
+	return false
 }
 
 // unescape undoes the escapes of Python's string literals, or only \u and \U

@@ -27,7 +27,7 @@ var errStop = errors.New("stop")
 // A machine runs one stream.
 type machine struct {
 	cur      cursor
-	lim      bound.Limits
+	job      job
 	s        *Stream
 	a        *arena
 	stack    []uint32
@@ -38,7 +38,7 @@ type machine struct {
 	proto    int
 	declared bool // a PROTO opcode was seen
 	trial    bool // no inner streams
-	depth    int  // of nested streams
+	charged  bool // its steps count against the shared work
 	folds    int  // depth of folding
 	arrays   int  // joblib arrays skipped
 	opStart  int64
@@ -46,8 +46,44 @@ type machine struct {
 	statuses []detect.Status
 }
 
-func newMachine(r io.ReaderAt, size, pos int64, lim bound.Limits, v view, depth int) *machine {
-	m := &machine{cur: newCursor(r, size, pos), lim: lim, a: &arena{}, s: &Stream{Start: pos}, depth: depth}
+// A job is the bytes that streams are read from, and what may be spent on them.
+type job struct {
+	r     io.ReaderAt
+	size  int64
+	lim   bound.Limits
+	depth int
+	data  bool  // the bytes are data that nothing loads
+	work  *work // shared by all jobs of one file
+}
+
+// Work is what inner streams, other views and restarts may cost together, so
+// that streams inside streams do not multiply.
+type work struct{ left int64 }
+
+const (
+	runCost  = 256 // steps that a run is charged at least
+	byteCost = 64  // bytes of a sweep for one step
+)
+
+// spend takes n steps and reports whether there were any left.
+func (w *work) spend(n int64) bool {
+	w.left -= n
+	return w.left > 0
+}
+
+func (w *work) err() error {
+	return fmt.Errorf("inner streams take too many steps together: %w", detect.ErrLimit)
+}
+
+// inside is the job of bytes that m hands on.
+func (m *machine) inside(r io.ReaderAt, size int64) job {
+	j := m.job
+	j.r, j.size, j.depth = r, size, j.depth+1
+	return j
+}
+
+func newMachine(j job, pos int64, v view) *machine {
+	m := &machine{cur: newCursor(j.r, j.size, pos), job: j, a: &arena{}, s: &Stream{Start: pos}, charged: j.depth > 0}
 	m.cur.view = v
 	m.a.reset()
 	return m
@@ -59,14 +95,22 @@ func (m *machine) restart(pos int64) {
 	clear(m.memo)
 	m.cur.pos, m.cur.frameEnd, m.cur.odd = pos, 0, false
 	*m = machine{
-		cur: m.cur, lim: m.lim, a: m.a, s: &Stream{Start: pos}, depth: m.depth,
+		cur: m.cur, job: m.job, a: m.a, s: &Stream{Start: pos}, charged: m.charged,
 		stack: m.stack[:0], marks: m.marks[:0], memo: m.memo[:0],
 	}
 }
 
 // run runs the stream to STOP, an error or a limit; m.s says which.
 func (m *machine) run(ctx context.Context) {
-	err := m.loop(ctx)
+	var err error
+	if m.charged && !m.job.work.spend(runCost) {
+		err = m.job.work.err()
+	} else {
+		err = m.loop(ctx)
+	}
+	if m.charged {
+		m.job.work.spend(int64(m.s.Ops))
+	}
 	m.s.End = m.cur.pos
 	switch {
 	case errors.Is(err, errStop):
@@ -107,14 +151,14 @@ func (m *machine) loop(ctx context.Context) error {
 // that many opcodes can make.
 func (m *machine) budget() error {
 	switch {
-	case m.s.Ops >= m.lim.Ops:
-		return fmt.Errorf("more than %d opcodes: %w", m.lim.Ops, detect.ErrLimit)
-	case len(m.stack)+len(m.marks) > m.lim.Stack:
-		return fmt.Errorf("more than %d stack slots: %w", m.lim.Stack, detect.ErrLimit)
-	case m.memoUsed > m.lim.Memo:
-		return fmt.Errorf("more than %d memo entries: %w", m.lim.Memo, detect.ErrLimit)
-	case m.a.used+int64(len(m.s.Effects))*effectBytes > m.lim.Arena:
-		return fmt.Errorf("more than %d bytes of values: %w", m.lim.Arena, detect.ErrLimit)
+	case m.s.Ops >= m.job.lim.Ops:
+		return fmt.Errorf("more than %d opcodes: %w", m.job.lim.Ops, detect.ErrLimit)
+	case len(m.stack)+len(m.marks) > m.job.lim.Stack:
+		return fmt.Errorf("more than %d stack slots: %w", m.job.lim.Stack, detect.ErrLimit)
+	case m.memoUsed > m.job.lim.Memo:
+		return fmt.Errorf("more than %d memo entries: %w", m.job.lim.Memo, detect.ErrLimit)
+	case m.a.used+int64(len(m.s.Effects))*effectBytes > m.job.lim.Arena:
+		return fmt.Errorf("more than %d bytes of values: %w", m.job.lim.Arena, detect.ErrLimit)
 	}
 	return nil
 }

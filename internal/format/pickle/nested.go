@@ -18,7 +18,7 @@ const (
 )
 
 func (m *machine) tooDeep() error {
-	return fmt.Errorf("more than %d streams inside one another: %w", m.lim.Streams, detect.ErrLimit)
+	return fmt.Errorf("more than %d streams inside one another: %w", m.job.lim.Streams, detect.ErrLimit)
 }
 
 // source returns the bytes of a Str or Bytes: the literal in the file itself,
@@ -43,7 +43,7 @@ func (m *machine) content(id uint32) (string, bool) {
 	if m.a.nodes[id].flags&flagCut == 0 {
 		return m.a.text(id), true
 	}
-	if size > m.lim.String {
+	if size > m.job.lim.String {
 		return "", false
 	}
 	b := make([]byte, size)
@@ -79,15 +79,15 @@ func (m *machine) load(ctx context.Context, id, arg uint32) {
 	if !ok {
 		return
 	}
-	if m.depth >= m.lim.Streams {
+	if m.job.depth >= m.job.lim.Streams {
 		m.statuses = append(m.statuses, status(m.tooDeep()))
 		return
 	}
 	r, size := m.source(data)
 	var streams []*Stream
-	if Sniff(ctx, r, size, m.lim) {
+	if sniff(ctx, m.inside(r, size)) {
 		var sts []detect.Status
-		streams, sts = open(ctx, r, size, m.lim, "", m.depth+1)
+		streams, sts = open(ctx, m.inside(r, size))
 		m.adopt(streams, Loaded, m.a.nodes[data].start)
 		m.statuses = append(m.statuses, sts...)
 	}
@@ -98,7 +98,7 @@ func (m *machine) load(ctx context.Context, id, arg uint32) {
 // data tries literals that no loader takes as streams: a later step of the
 // program may load them.
 func (m *machine) data(ctx context.Context) {
-	if m.depth >= m.lim.Streams {
+	if m.job.depth >= m.job.lim.Streams {
 		return
 	}
 	taken := map[uint32]bool{}
@@ -129,6 +129,10 @@ func (m *machine) data(ctx context.Context) {
 			continue
 		}
 		tried++
+		if !m.job.work.spend(runCost) {
+			m.statuses = append(m.statuses, status(m.job.work.err()))
+			return
+		}
 		m.try(ctx, id, text)
 	}
 }
@@ -172,10 +176,12 @@ func (m *machine) try(ctx context.Context, id uint32, text string) {
 		s := unescape(text, true)
 		r, size = strings.NewReader(s), int64(len(s))
 	}
-	if !Sniff(ctx, r, size, m.lim) {
+	j := m.inside(r, size)
+	j.data = true
+	if !sniff(ctx, j) {
 		return
 	}
-	streams, _ := open(ctx, r, size, m.lim, "", m.depth+1)
+	streams, _ := open(ctx, j)
 	for _, s := range streams {
 		if len(s.Effects) > 0 || len(s.inner) > 0 {
 			m.adopt([]*Stream{s}, Data, m.a.nodes[id].start)

@@ -249,8 +249,11 @@ func (m *machine) tuple(items ...uint32) uint32 {
 // name reads one line of a GLOBAL or INST opcode.
 func (m *machine) name(ctx context.Context) (string, error) {
 	text, n, err := m.cur.line(ctx, headBytes)
-	if err == nil && n > headBytes {
+	switch {
+	case err == nil && n > headBytes:
 		err = fmt.Errorf("name of %d bytes: %w", n, errOperand)
+	case err == nil && !validUTF8(text):
+		err = fmt.Errorf("name that is not UTF-8: %w", errOperand)
 	}
 	return text, err
 }
@@ -330,6 +333,9 @@ func (m *machine) opPersistent(ctx context.Context, op byte) error {
 		text, _, err := m.cur.line(ctx, headBytes)
 		if err != nil {
 			return err
+		}
+		if strings.IndexFunc(text, func(r rune) bool { return r > 0x7e }) >= 0 {
+			return fmt.Errorf("persistent identifier that is not ASCII: %w", errOperand)
 		}
 		pid = m.a.addText(Str, text, m.opStart, m.cur.pos)
 	} else {

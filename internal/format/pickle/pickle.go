@@ -88,6 +88,11 @@ var errDisagree = errors.New("frames that loaders read differently")
 // Sniff reports whether the bytes are one or more pickles: a PROTO opcode, or a
 // trial run that reaches a stack effect or STOP.
 func Sniff(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) bool {
+	return sniff(ctx, job{r: r, size: size, lim: lim, work: &work{left: sniffOps}})
+}
+
+func sniff(ctx context.Context, j job) bool {
+	r, size := j.r, j.size
 	var head [3]byte
 	n, _ := r.ReadAt(head[:min(size, 3)], 0)
 	if n >= 2 && head[0] == opProto && head[1] <= highestProtocol {
@@ -96,8 +101,8 @@ func Sniff(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) boo
 	if n == 0 || !known[head[0]] {
 		return false
 	}
-	lim.Ops, lim.Streams = min(lim.Ops, sniffOps), 0
-	m := newMachine(r, size, 0, lim, viewMemory, 0)
+	j.lim.Ops, j.lim.Streams = min(j.lim.Ops, sniffOps), 0
+	m := newMachine(j, 0, viewMemory)
 	m.trial = true
 	m.run(ctx)
 	if m.s.Stopped || errors.Is(m.s.Err, detect.ErrLimit) {
@@ -140,23 +145,23 @@ func identifiers(s string) bool {
 // Bytes behind a complete stream that are no stream themselves (tensor
 // storages, padding) are not an error: no loader gets past them.
 func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) ([]*Stream, []detect.Status) {
-	return open(ctx, r, size, lim, "", 0)
+	return open(ctx, job{r: r, size: size, lim: lim, work: &work{left: int64(lim.Ops)}})
 }
 
-func open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits, prefix string, depth int) ([]*Stream, []detect.Status) {
+func open(ctx context.Context, jb job) ([]*Stream, []detect.Status) {
 	var all []*Stream
 	var sts []detect.Status
 	pos, quiet := int64(0), 0
 	var reuse *machine
-	for i := 1; pos < size; i++ {
+	for i := 1; pos < jb.size; i++ {
 		if err := ctx.Err(); err != nil {
 			return all, append(sts, status(fmt.Errorf("stopped before stream %d at byte %d: %w", i, pos, context.Cause(ctx))))
 		}
-		name := prefix
+		name := ""
 		if i > 1 {
-			name += fmt.Sprintf("#%d", i)
+			name = fmt.Sprintf("#%d", i)
 		}
-		m := runViews(ctx, r, size, pos, lim, depth, reuse)
+		m := runViews(ctx, jb, pos, reuse)
 		s := m.s
 		s.Path = name
 		idle := len(s.Effects) == 0 && len(s.inner) == 0
@@ -175,8 +180,11 @@ func open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits, pref
 		}
 		sts = append(sts, m.statuses...)
 		if !s.Stopped {
-			sts = append(sts, status(fmt.Errorf("%sstream %d, %w", prefix, i, s.Err)))
-			more, err := sweep(ctx, r, size, s, lim)
+			sts = append(sts, status(fmt.Errorf("stream %d, %w", i, s.Err)))
+			if jb.data {
+				return all, sts
+			}
+			more, err := sweep(ctx, jb, s)
 			if err != nil {
 				sts = append(sts, status(err))
 			}
@@ -221,10 +229,10 @@ func nameInner(s *Stream) []*Stream {
 
 // runViews runs one stream as the usual loader does and, where frames or array
 // bytes make loaders differ, as the others do; their effects are added.
-func runViews(ctx context.Context, r io.ReaderAt, size, pos int64, lim bound.Limits, depth int, reuse *machine) *machine {
+func runViews(ctx context.Context, j job, pos int64, reuse *machine) *machine {
 	m := reuse
 	if m == nil {
-		m = newMachine(r, size, pos, lim, viewMemory, depth)
+		m = newMachine(j, pos, viewMemory)
 	} else {
 		m.restart(pos)
 	}
@@ -245,7 +253,8 @@ func (m *machine) union(ctx context.Context, v view) {
 	if fatal(m.s.Err) {
 		return
 	}
-	alt := newMachine(m.cur.r, m.cur.size, m.s.Start, m.lim, v, m.depth)
+	alt := newMachine(m.job, m.s.Start, v)
+	alt.charged = true
 	alt.run(ctx)
 	type key struct {
 		kind       EffectKind
@@ -265,6 +274,9 @@ func (m *machine) union(ctx context.Context, v view) {
 	}
 	if v != viewPlain && (m.s.Stopped != alt.s.Stopped || m.s.End != alt.s.End) {
 		m.statuses = append(m.statuses, status(fmt.Errorf("stream at byte %d: %w", m.s.Start, errDisagree)))
+	}
+	if v == viewPlain && !m.s.Stopped && alt.s.Stopped {
+		m.statuses = append(m.statuses, status(fmt.Errorf("stream at byte %d, %w", m.s.Start, m.s.Err)))
 	}
 	if !m.s.Stopped && alt.s.Stopped {
 		m.s.Stopped, m.s.End, m.s.Err, m.s.Result = true, alt.s.End, nil, alt.s.Result

@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 
-	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/detect"
 )
 
 const (
@@ -18,7 +17,8 @@ const (
 // sweep reads what follows an error or a limit without a machine and finds the
 // names that a loader would look up there: the text of GLOBAL and INST, pairs
 // of strings before STACK_GLOBAL. Places where a stream starts anew are run.
-func sweep(ctx context.Context, r io.ReaderAt, size int64, s *Stream, lim bound.Limits) ([]*Stream, error) {
+func sweep(ctx context.Context, j job, s *Stream) ([]*Stream, error) {
+	r, size := j.r, j.size
 	found := &Stream{Path: s.Path, Start: s.End, End: size, Via: s.Via, Stopped: true}
 	a := &arena{}
 	a.reset()
@@ -31,6 +31,9 @@ func sweep(ctx context.Context, r io.ReaderAt, size int64, s *Stream, lim bound.
 		n, err := r.ReadAt(buf[:min(int64(len(buf)), size-pos)], pos)
 		if n == 0 {
 			return nil, readError{fmt.Errorf("sweep of the tail at byte %d: %w", pos, err)}
+		}
+		if j.depth > 0 && !j.work.spend(int64(n)/byteCost) {
+			return nil, j.work.err()
 		}
 		last := pos+int64(n) >= size
 		limit := n
@@ -63,10 +66,16 @@ func sweep(ctx context.Context, r io.ReaderAt, size int64, s *Stream, lim bound.
 	if len(found.Effects) > 0 {
 		out = append(out, found)
 	}
-	lim.Streams = min(lim.Streams, 2)
+	j.depth++
+	if len(restarts) > 0 && j.depth > j.lim.Streams {
+		return out, fmt.Errorf("more than %d streams inside one another: %w", j.lim.Streams, detect.ErrLimit)
+	}
 	for _, at := range restarts {
-		m := newMachine(r, size, at, lim, viewMemory, 0)
+		m := newMachine(j, at, viewMemory)
 		m.run(ctx)
+		if fatal(m.s.Err) {
+			return out, m.s.Err
+		}
 		if len(m.s.Effects) > 0 {
 			m.s.Path, m.s.Via = fmt.Sprintf("%s!@%d", s.Path, at), s.Via
 			out = append(out, m.s)
