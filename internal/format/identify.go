@@ -83,7 +83,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		f.unread("read/"+name, fmt.Errorf("%s is recognised but not read yet: %w", name, detect.ErrLimit))
 		return
 	}
-	if f.tryText(ctx) || f.tryMedia(w) {
+	if f.tryText(ctx) || f.tryMedia(w) || f.tryExecutable(w) {
 		return
 	}
 	f.unread("read/file", fmt.Errorf("content of no known format, beginning with % x: %w", w.head[:min(8, len(w.head))], detect.ErrLimit))

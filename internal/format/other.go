@@ -46,6 +46,24 @@ func recognise(_ *File, w window) (string, bool) {
 	return "", false
 }
 
+// tryExecutable reports whether f is a native program: the signature and enough
+// of the header to rule out chance.
+func (f *File) tryExecutable(w window) bool {
+	h := w.head
+	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(h[at:]) }
+	switch {
+	case len(h) >= 52 && w.has("\x7fELF") && (h[4] == 1 || h[4] == 2) && (h[5] == 1 || h[5] == 2) && h[6] == 1,
+		len(h) >= 64 && w.has("MZ") && int64(u32(60)) <= int64(len(h))-4 && string(h[u32(60):u32(60)+4]) == "PE\x00\x00",
+		len(h) >= 32 && (u32(0) == 0xfeedface || u32(0) == 0xfeedfacf) && u32(12) >= 1 && u32(12) <= 12,
+		len(h) >= 32 && (w.has("\xfe\xed\xfa\xce") || w.has("\xfe\xed\xfa\xcf")),
+		len(h) >= 28 && w.has("\xca\xfe\xba\xbe\x00\x00\x00") && h[7] > 0 && h[7] < 20,
+		w.has("\x00asm\x01\x00\x00\x00"):
+		f.Kind = "executable"
+		return true
+	}
+	return false
+}
+
 // plain reports whether b is UTF-8 text without control characters.
 func plain(b []byte) bool {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))

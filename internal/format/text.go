@@ -78,7 +78,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	doc, err := jsontext.Parse(ctx, b, f.limits())
 	if err != nil {
 		limit := errors.Is(err, detect.ErrLimit) || ctx.Err() != nil
-		if limit || f.ext() == ".json" && (bytes.Contains(b, []byte("template\"")) || bytes.Contains(b, []byte("auto_map"))) {
+		if limit || f.In == "keras-zip" || f.ext() == ".json" && (bytes.Contains(b, []byte("template\"")) || bytes.Contains(b, []byte("auto_map"))) {
 			f.unread("read/json", err)
 		}
 		return limit

@@ -17,6 +17,8 @@ func All() []*detect.Detector[*format.File] {
 		templates,
 		tensorTables,
 		onnxModels,
+		kerasModels,
+		disguises,
 		pickles,
 	})
 }

@@ -101,7 +101,7 @@ func globalHeap(s string) []byte {
 // dense writes a fractal heap with one direct block and a B-tree with one leaf.
 // It returns all of it, and where the tree lies in it.
 func (h HDF5) dense(at uint64) (all []byte, tree uint64) {
-	const head, block = 22 + 12*8 + 3*8 + 4, 1 << 16
+	const head, block = 22 + 12*8 + 3*8 + 4, 1 << 9
 	var objects, records, b bytes.Buffer
 	const first = 4 + 1 + 8 + 4 // what the direct block begins with
 	for _, a := range h.Dense {
