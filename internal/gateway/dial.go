@@ -20,7 +20,9 @@ var errAddress = errors.New("address is not allowed for an upstream")
 // link-local (cloud metadata), shared and multicast addresses are refused
 // unless a route lists the range. It guards against server-side request
 // forgery; see RFC 6890 for the ranges.
-type dialGuard struct{ allowed atomic.Pointer[[]netip.Prefix] }
+type dialGuard struct {
+	allowed atomic.Pointer[[]netip.Prefix]
+}
 
 func (d *dialGuard) allow(routes map[string]*route) {
 	var ps []netip.Prefix

@@ -45,9 +45,6 @@ func (r *recorder) reserve() bool {
 // put hands over a record for which a place was reserved. It never blocks.
 func (r *recorder) put(rec audit.Record) { r.queue <- rec }
 
-// cancel gives a reserved place back.
-func (r *recorder) cancel() { <-r.places }
-
 // run writes until ctx ends and the queue is empty.
 func (r *recorder) run(ctx context.Context) {
 	alive := context.WithoutCancel(ctx)
