@@ -275,6 +275,8 @@ func (t *tx) DeleteDemo(ctx context.Context) (versions, artifacts int, err error
 	for _, text := range []string{
 		`DELETE FROM statement_subject WHERE payload NOT IN (SELECT payload FROM statement)`,
 		`DELETE FROM edge WHERE demo = 1`,
+		`DELETE FROM group_member WHERE group_id IN (SELECT g.id FROM finding_group g WHERE g.demo = 1 AND g.subject LIKE 'model:%'
+			AND NOT EXISTS (SELECT 1 FROM version v WHERE 'model:' || v.model = g.subject))`,
 		`DELETE FROM finding_group WHERE NOT EXISTS (SELECT 1 FROM group_member m WHERE m.group_id = id)`,
 		sumGroups,
 	} {

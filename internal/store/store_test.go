@@ -4,12 +4,19 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/registry/registrytest"
 	"github.com/modelwarden/warden/internal/store"
 )
 
-func open(t *testing.T) *store.Store {
+func open(t testing.TB) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "warden.db"))
+	return reopen(t, filepath.Join(t.TempDir(), "warden.db"))
+}
+
+func reopen(t testing.TB, path string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,4 +28,6 @@ func open(t *testing.T) *store.Store {
 	return s
 }
 
-func TestOpen(t *testing.T) { open(t) }
+func TestRegistry(t *testing.T) {
+	registrytest.TestStore(t, func(t *testing.T) registry.Store { return open(t) })
+}
