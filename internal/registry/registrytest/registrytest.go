@@ -47,6 +47,7 @@ type Fixture struct {
 	Log      *audit.Log
 	Verifier note.Verifier
 	Clock    *Clock
+	Signer   note.Signer // of the log: who has it can rewrite history
 }
 
 // A Clock moves by a second each time it is read.
@@ -134,7 +135,7 @@ func New(t testing.TB, store registry.Store) *Fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Fixture{svc, store, blobs, log, verifier, clock}
+	return &Fixture{svc, store, blobs, log, verifier, clock, signer}
 }
 
 // Push pushes a model of one file that holds text.
