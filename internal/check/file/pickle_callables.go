@@ -22,7 +22,7 @@ const (
 type callable struct {
 	name   string // as the row says, or the target that a path was resolved to
 	tier   tier
-	class  bool
+	class  bool   // certainly a class
 	effect string // of a dangerous one: see verbs; of a vetted one "calls", "construct", "inner"
 	exact  bool
 }
@@ -39,7 +39,8 @@ var callables = sync.OnceValue(func() map[string]callable {
 		kind, rest, _ := strings.Cut(rest, "\t")
 		grade, rest, _ := strings.Cut(rest, "\t")
 		effect, _, _ := strings.Cut(rest, "\t")
-		c := callable{name: name, class: kind == "class", effect: effect, exact: !strings.HasSuffix(name, ".*")}
+		c := callable{name: name, effect: effect, exact: !strings.HasSuffix(name, ".*")}
+		c.class = c.exact && kind == "class"
 		switch grade {
 		case "known":
 			c.tier = tierKnown
@@ -127,11 +128,17 @@ func orEffect(s string) string {
 // unvendored maps the copies of six, which re-export the standard library
 // under other names, to what they stand for.
 func unvendored(module string) string {
+	switch module {
+	case "__builtin__", "__builtins__":
+		return "builtins"
+	case "copy_reg":
+		return "copyreg"
+	}
 	_, tail, ok := strings.Cut(module, "six.moves.")
 	if !ok {
 		return module
 	}
-	switch first, rest, _ := strings.Cut(tail, "."); first {
+	switch first, _, _ := strings.Cut(tail, "."); first {
 	case "cPickle":
 		return "pickle"
 	case "builtins", "urllib":
@@ -139,7 +146,6 @@ func unvendored(module string) string {
 	case "http_client", "BaseHTTPServer", "socketserver", "xmlrpc_client", "urllib_request":
 		return "http.client"
 	default:
-		_ = rest
 		return tail
 	}
 }

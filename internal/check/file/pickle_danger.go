@@ -20,6 +20,9 @@ func (j *judge) danger(i int, e pickle.Effect, c callable, name string) {
 		if effect == "lookup" && harmlessLookup(c.name, e.Value) {
 			return
 		}
+		if effect == "type" && len(e.Value.Args().Items()) == 1 {
+			return // type(None)
+		}
 		if effect == "partial" {
 			j.partial(e, name)
 			return
@@ -77,6 +80,10 @@ func (j *judge) leadsOn(i int, e pickle.Effect) bool {
 // which is how enumeration members and bound methods are pickled.
 func harmlessLookup(name string, call pickle.Value) bool {
 	args := call.Args().Items()
+	if strings.HasSuffix(name, "._ufunc_reconstruct") && len(args) == 2 {
+		m := args[0].Text()
+		return (strings.HasPrefix(m, "numpy") || strings.HasPrefix(m, "scipy")) && classify(m, args[1].Text()).tier != tierDangerous
+	}
 	if name != "builtins.getattr" || len(args) < 2 || args[1].Kind() != pickle.Str || isDunder(args[1].Text()) || strings.Contains(args[1].Text(), ".") {
 		return false
 	}

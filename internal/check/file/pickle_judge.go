@@ -22,7 +22,7 @@ type finding struct {
 // uses is how a stream uses one global.
 type uses struct {
 	called  bool // by anything but __new__
-	built   bool // as a class: by __new__, a reconstructor, or with state set afterwards
+	built   bool // as a class: by __new__, a reconstructor, or with state set afterwards; a stream can fake it
 	covered bool // a finding speaks of it
 }
 
@@ -217,7 +217,7 @@ func (j *judge) invokeGlobal(i int, e pickle.Effect, module, path string) {
 	}
 	u := j.of(callee)
 	active := looksActive(e.Value)
-	if c.class || u.built || e.Value.How() == pickle.New || classLike(path) && !active {
+	if e.Value.How() == pickle.New || (c.class || u.built || classLike(path) || rebuilds(path, c)) && !active {
 		j.class(e, c, callee, e.Value.How(), name)
 		return
 	}
@@ -285,6 +285,7 @@ func (j *judge) patch(e pickle.Effect) {
 		sev = warden.High
 	case pickle.Call:
 		if m, p, ok := obj.Callee().Global(); ok {
+			j.companion(e, p)
 			if c := classify(m, p); c.tier != tierDangerous || c.effect != "lookup" && c.effect != "import" {
 				return
 			}
@@ -294,12 +295,37 @@ func (j *judge) patch(e pickle.Effect) {
 	default:
 		return
 	}
-	for _, g := range e.State.Callables(maxCallables) {
-		j.of(g).covered = true
-	}
 	j.ran = true
 	j.add(rulePicklePatch, sev, e.Start, e.End, name,
 		fmt.Sprintf("Loading changes %s for the whole program.", name), fmt.Sprintf("%s <- %s", name, e.State.Expr()))
+}
+
+// companion judges the state of old joblib arrays, which names the file that
+// holds the numbers.
+func (j *judge) companion(e pickle.Effect, path string) {
+	if !strings.HasSuffix(path, "NDArrayWrapper") {
+		return
+	}
+	for i, kv := 0, e.State.Items(); i+1 < len(kv); i += 2 {
+		if name := kv[i+1].Text(); kv[i].Text() == "filename" && (strings.ContainsAny(name, `/\`) || strings.HasPrefix(name, "..")) {
+			j.add(rulePickleRead, warden.High, e.Start, e.End, name, "Loading reads an array from a file outside the folder.", kv[i+1].Expr())
+		}
+	}
+}
+
+// rebuilds reports whether a function of a known package is one of those that
+// make an object from its state, by how such packages name them.
+func rebuilds(path string, c callable) bool {
+	if c.tier != tierKnown && c.tier != tierClasses {
+		return false
+	}
+	last := path[strings.LastIndexByte(path, '.')+1:]
+	for _, head := range [...]string{"__pyx_unpickle_", "_unpickle", "unpickle_", "_reconstruct", "_rebuild", "newObj"} {
+		if strings.HasPrefix(last, head) {
+			return true
+		}
+	}
+	return false
 }
 
 // imported judges a name that is looked up, after the calls were judged.

@@ -12,11 +12,22 @@ import (
 type dtype struct {
 	size    int64
 	objects bool
+	fields  bool
 	ok      bool
 }
 
 // dtype reads numpy.dtype('<f8', …) and the state that BUILD gave it.
 func (m *machine) dtype(id uint32) dtype {
+	d := m.scalar(id)
+	if d.ok && d.fields {
+		d.objects = m.objectFields(id)
+	}
+	return d
+}
+
+// scalar reads a dtype without looking into its fields; nested ones count as
+// objects, so that no depth is needed.
+func (m *machine) scalar(id uint32) dtype {
 	n := m.a.nodes[id]
 	args := m.a.items(n.b)
 	if n.kind != Call || len(args) == 0 {
@@ -45,7 +56,7 @@ func (m *machine) dtype(id uint32) dtype {
 	case 'U':
 		return dtype{size: 4 * width, ok: true}
 	case 'V':
-		return dtype{size: width, objects: m.objectFields(id), ok: true}
+		return dtype{size: width, fields: true, objects: len(m.a.items(m.states[id])) > 4 && m.a.nodes[m.a.items(m.states[id])[4]].kind == Dict, ok: true}
 	default:
 		return dtype{size: width, ok: true}
 	}
@@ -54,22 +65,14 @@ func (m *machine) dtype(id uint32) dtype {
 // objectFields reports whether the state of a structured dtype names a field
 // that holds objects; an unreadable state counts as one that does.
 func (m *machine) objectFields(id uint32) bool {
-	for _, e := range m.s.Effects {
-		if e.Kind != Build || e.Value.id != id {
-			continue
-		}
-		st := m.a.items(e.State.id)
-		if len(st) < 8 {
-			return false
-		}
-		for i, f := range m.a.items(st[4]) {
-			if i%2 == 0 {
-				continue
-			}
-			if parts := m.a.items(f); len(parts) > 0 {
-				if d := m.dtype(parts[0]); !d.ok || d.objects {
-					return true
-				}
+	st := m.a.items(m.states[id])
+	if len(st) < 8 {
+		return false
+	}
+	for i, f := range m.a.items(st[4]) {
+		if parts := m.a.items(f); i%2 == 1 && len(parts) > 0 {
+			if d := m.scalar(parts[0]); !d.ok || d.objects {
+				return true
 			}
 		}
 	}

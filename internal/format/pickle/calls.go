@@ -132,6 +132,11 @@ func (m *machine) opBuild(ctx context.Context) error {
 		switch {
 		case g == global{"functools", "partial"}:
 			m.rebindPartial(obj, state)
+		case g == global{"numpy", "dtype"}:
+			if m.states == nil {
+				m.states = map[uint32]uint32{}
+			}
+			m.states[obj] = state
 		case isArrayWrapper(g) && !m.trial && m.cur.view != viewPlain:
 			return m.skipArray(ctx, obj, state)
 		}

@@ -100,6 +100,10 @@ func (m *machine) foldLookup(g global, av []uint32) (uint32, bool) {
 			}
 			return m.found(module, path), true
 		}
+	case "numpy.core._ufunc_reconstruct", "numpy._core._ufunc_reconstruct":
+		if module, ok := str(0); ok && len(av) > 1 && m.a.nodes[av[1]].kind == Str {
+			return m.found(module, m.a.text(av[1])), true
+		}
 	case "operator.getitem", "_operator.getitem", "builtins.dict.get", "builtins.dict.__getitem__", "builtins.dict.pop", "builtins.dict.setdefault",
 		"builtins.list.__getitem__", "builtins.list.pop", "builtins.tuple.__getitem__":
 		if len(av) > 1 {

@@ -44,6 +44,7 @@ type machine struct {
 	opStart  int64
 	ext      map[uint64]uint32 // extension codes registered by this stream
 	statuses []detect.Status
+	states   map[uint32]uint32 // of numpy.dtype objects: what BUILD gave them
 }
 
 // A job is the bytes that streams are read from, and what may be spent on them.
