@@ -28,7 +28,9 @@ type callable struct {
 }
 
 // callables is the table of rules/modelfile, parsed when it is first needed.
-var callables = sync.OnceValue(func() map[string]callable {
+var callables = sync.OnceValue(parseCallables)
+
+func parseCallables() map[string]callable {
 	text := rules.Callables()
 	table := make(map[string]callable, strings.Count(text, "\n"))
 	for line := range strings.Lines(text) {
@@ -51,10 +53,10 @@ var callables = sync.OnceValue(func() map[string]callable {
 		case "dangerous":
 			c.tier = tierDangerous
 		}
-		table[strings.TrimSuffix(name, ".*")+map[bool]string{true: "", false: "."}[c.exact]] = c
+		table[strings.TrimSuffix(name, "*")] = c // a prefix keeps its dot
 	}
 	return table
-})
+}
 
 // row returns the longest match for a dotted name: itself, or a prefix.
 func row(full string) callable {

