@@ -68,6 +68,7 @@ type Config struct {
 	Rules       map[warden.RuleID]warden.Rule
 	Tool        report.Tool
 	Demo        Demo
+	Link        func(ctx context.Context) (url string, err error) // makes a one-time administrator link
 	Routes      func(ctx context.Context) []RouteStatus
 	Web         http.Handler // everything that is not the API
 	Log         *slog.Logger

@@ -90,3 +90,18 @@ func (s *service) revokeKey(ctx context.Context, in *keyInput) (*body[keyBody], 
 	}
 	return answer(s.keyOf(k)), nil
 }
+
+type linkBody struct {
+	URL string `json:"url" doc:"opens the console signed in; works once, for 24 hours"`
+}
+
+func (s *service) createLink(ctx context.Context, _ *struct{}) (*body[linkBody], error) {
+	if err := s.may(ctx, policy.Administer); err != nil {
+		return nil, s.fail(err)
+	}
+	url, err := s.Link(ctx)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return answer(linkBody{url}), nil
+}

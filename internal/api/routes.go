@@ -56,6 +56,8 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, do(http.MethodPost, "create-key", "/keys", "Make an access key; its secret is shown once", "access"), s.createKey)
 	huma.Register(h, do(http.MethodDelete, "revoke-key", "/keys/{id}", "End an access key at once", "access"), s.revokeKey)
 
+	huma.Register(h, do(http.MethodPost, "create-link", "/links", "Make a one-time administrator link", "access"), s.createLink)
+
 	// Bytes and streams.
 	mux.HandleFunc("HEAD /api/v1/blobs/{digest}", s.headBlob)
 	mux.HandleFunc("POST /api/v1/uploads", s.createUpload)

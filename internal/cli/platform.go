@@ -1,0 +1,394 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/policy"
+	"github.com/modelwarden/warden/internal/server"
+	"github.com/modelwarden/warden/rules"
+	"github.com/modelwarden/warden/scan"
+)
+
+func newServe(a *app) *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the platform: registry, console, gateway, workers", Args: args(cobra.NoArgs),
+		Long: "Serve runs the whole platform in one process with embedded engines. It prints the addresses\n" +
+			"and, at its first start, a one-time administrator link.\n\n  warden serve --data .data",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, err := a.config(config)
+			if err != nil {
+				return err
+			}
+			s, err := server.Open(c.Context(), cfg, server.Options{Log: a.logger(), Getenv: a.Getenv, Tool: tool(), Banner: a.Stdout})
+			if err != nil {
+				return err
+			}
+			return errors.Join(s.Serve(c.Context()), s.Close())
+		},
+	}
+	c.Flags().StringVar(&config, "config", "", "configuration file (YAML); see warden config print")
+	return c
+}
+
+// config loads the configuration; --data wins over everything.
+func (a *app) config(file string) (server.Config, error) {
+	cfg, err := server.LoadConfig(file, a.Getenv)
+	if a.data != "" {
+		cfg.Data = a.data
+	}
+	return cfg, err
+}
+
+func newConfig(a *app) *cobra.Command {
+	var file string
+	check := &cobra.Command{Use: "check FILE", Short: "Check a configuration file", Args: args(cobra.ExactArgs(1)), RunE: func(_ *cobra.Command, x []string) error {
+		cfg, err := a.config(x[0])
+		if err != nil {
+			return err
+		}
+		if _, err := server.Policies(cfg.Policies); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(a.Stdout, "ok")
+		return err
+	}}
+	show := &cobra.Command{Use: "print", Short: "Print the configuration that holds, with all defaults", Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
+		cfg, err := a.config(file)
+		if err != nil {
+			return err
+		}
+		b, err := cfg.YAML()
+		if err != nil {
+			return err
+		}
+		_, err = a.Stdout.Write(b)
+		return err
+	}}
+	show.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	return group("config", "Check and print configuration", check, show)
+}
+
+func newDemo(a *app) *cobra.Command {
+	run := func(method, format string) func(*cobra.Command, []string) error {
+		return func(c *cobra.Command, _ []string) error {
+			cl, err := a.client()
+			if err != nil {
+				return err
+			}
+			var s struct{ Models, Artifacts, Keys, Requests int }
+			if err := cl.call(c.Context(), method, "/api/v1/demo", nil, &s); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.Stdout, format, s.Models, s.Artifacts, s.Keys, s.Requests)
+			return err
+		}
+	}
+	return group("demo", "Load or remove demo data",
+		&cobra.Command{
+			Use: "load", Short: "Fill the platform with demo models, a gateway route and traffic", Args: args(cobra.NoArgs),
+			RunE: run(http.MethodPost, "loaded %d models (%d artifacts), %d key, %d requests through the gateway\n"),
+		},
+		&cobra.Command{
+			Use: "remove", Short: "Remove all demo data", Args: args(cobra.NoArgs),
+			RunE: run(http.MethodDelete, "removed %d model versions, %d artifacts, %d keys%.0d\n"),
+		})
+}
+
+func newPolicy(a *app) *cobra.Command {
+	check := &cobra.Command{
+		Use: "check FILE…", Short: "Parse policies and validate them against the schema", Args: args(cobra.MinimumNArgs(1)),
+		RunE: func(_ *cobra.Command, names []string) error {
+			var sources []policy.Source
+			for _, n := range names {
+				src, err := server.PolicyFile(n)
+				if err != nil {
+					return err
+				}
+				sources = append(sources, src)
+			}
+			set, err := policy.NewSet("check", rules.PolicySchema(), sources...)
+			if err != nil {
+				return &exit{exitFindings, err}
+			}
+			_, err = fmt.Fprintf(a.Stdout, "ok: %d policies (%s)\n", len(set.IDs()), strings.Join(set.IDs(), ", "))
+			return err
+		},
+	}
+	show := &cobra.Command{Use: "print", Short: "Print the standard policy set, to start your own from", Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
+		_, err := a.Stdout.Write(rules.StandardPolicies())
+		return err
+	}}
+	return group("policy", "Check policies", check, show)
+}
+
+func newRules(a *app) *cobra.Command {
+	var format string
+	list := formatFlag(&cobra.Command{Use: "list", Short: "List every rule", Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
+		all := sortedRules()
+		if format == "json" {
+			return printJSON(a.Stdout, all)
+		}
+		t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+		for _, r := range all {
+			fmt.Fprintf(t, "%s\t%s\t%s\n", r.ID, r.Severity, r.Title)
+		}
+		return t.Flush()
+	}}, &format)
+	show := &cobra.Command{Use: "show ID", Short: "What a rule means and what to do", Args: args(cobra.ExactArgs(1)), RunE: func(_ *cobra.Command, ids []string) error {
+		id := warden.RuleID(strings.ToUpper(ids[0]))
+		r, ok := scan.Rules()[id]
+		if !ok {
+			return &exit{exitUsage, fmt.Errorf("no rule %q (hint: warden rules list)", ids[0])}
+		}
+		fmt.Fprintf(a.Stdout, "%s  %s\n%s\n\nWhat to do: %s\n", r.ID, r.Severity, r.Title, r.Advice)
+		for _, d := range scan.Detectors() {
+			if slices.ContainsFunc(d.Rules, func(x warden.Rule) bool { return x.ID == id }) {
+				fmt.Fprintf(a.Stdout, "\nFound by %s: %s\n", d.Name, d.Doc)
+			}
+		}
+		if len(r.Frameworks) > 0 {
+			fmt.Fprintf(a.Stdout, "\nFrameworks: %s\n", strings.Join(r.Frameworks, ", "))
+		}
+		return nil
+	}}
+	return group("rules", "Look up rules", list, show)
+}
+
+func sortedRules() []warden.Rule {
+	var all []warden.Rule
+	for _, r := range scan.Rules() {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b warden.Rule) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	return all
+}
+
+type auditEntry struct {
+	Seq     uint64          `json:"seq"`
+	Time    time.Time       `json:"time"`
+	Actor   string          `json:"actor"`
+	Action  string          `json:"action"`
+	Object  string          `json:"object"`
+	Leaf    string          `json:"leaf"`
+	Details json.RawMessage `json:"details"`
+}
+
+func newAudit(a *app) *cobra.Command {
+	return group("audit", "Read and verify the tamper-evident log", newAuditList(a), newAuditVerify(a), newAuditProve(a))
+}
+
+func newAuditList(a *app) *cobra.Command {
+	var (
+		format, object, actor, action string
+		limit                         int
+	)
+	c := formatFlag(&cobra.Command{Use: "list", Short: "List entries, newest first", Args: args(cobra.NoArgs), RunE: func(c *cobra.Command, _ []string) error {
+		cl, err := a.client()
+		if err != nil {
+			return err
+		}
+		q := url.Values{"object": keep(object), "actor": keep(actor), "action": keep(action), "limit": {"500"}}
+		es, err := all[auditEntry](c.Context(), cl, "/api/v1/audit", q, limit)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return printJSON(a.Stdout, es)
+		}
+		t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+		for _, e := range es {
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", e.Seq, since(e.Time), e.Actor, e.Action, e.Object)
+		}
+		return t.Flush()
+	}}, &format)
+	c.Flags().StringVar(&object, "object", "", "only entries about this kind:id")
+	c.Flags().StringVar(&actor, "actor", "", "only entries by this principal")
+	c.Flags().StringVar(&action, "action", "", "only this action")
+	c.Flags().IntVar(&limit, "limit", 50, "at most so many; 0 for all")
+	return c
+}
+
+func newAuditVerify(a *app) *cobra.Command {
+	var outside []string
+	c := &cobra.Command{
+		Use: "verify", Short: "Recompute the whole log and check every signature", Args: args(cobra.NoArgs),
+		Long: "Verify recomputes every leaf and node of the log and checks all checkpoints. Exit code 1 names\n" +
+			"the first entry that is not what was written. Give checkpoints that you kept outside the\n" +
+			"database (warden audit verify prints the newest) to find a rollback of log and checkpoint together.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cl, err := a.client()
+			if err != nil {
+				return err
+			}
+			in := map[string][]string{}
+			for _, name := range outside {
+				b, err := os.ReadFile(name)
+				if err != nil {
+					return usage("--checkpoint: %w", err)
+				}
+				in["outside"] = append(in["outside"], string(b))
+			}
+			var v struct {
+				OK      bool
+				Summary string
+				Fault   string
+			}
+			if err := cl.call(c.Context(), http.MethodPost, "/api/v1/audit/verify", in, &v); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.Stdout, v.Summary)
+			if !v.OK {
+				return &exit{exitFindings, fmt.Errorf("the audit log was tampered with: %s", v.Fault)}
+			}
+			var cp struct{ Note string }
+			if err := cl.call(c.Context(), http.MethodGet, "/api/v1/audit/checkpoint", nil, &cp); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.Stdout, "\nKeep this checkpoint outside the platform:\n\n%s", cp.Note)
+			return err
+		},
+	}
+	c.Flags().StringArrayVar(&outside, "checkpoint", nil, "file with a checkpoint kept outside; repeatable")
+	return c
+}
+
+func newAuditProve(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "prove SEQ", Short: "Print the inclusion proof of one entry as JSON", Args: args(cobra.ExactArgs(1)),
+		RunE: func(c *cobra.Command, x []string) error {
+			cl, err := a.client()
+			if err != nil {
+				return err
+			}
+			var p json.RawMessage
+			if err := cl.call(c.Context(), http.MethodGet, "/api/v1/audit/"+url.PathEscape(x[0])+"/proof", nil, &p); err != nil {
+				return err
+			}
+			return printJSON(a.Stdout, p)
+		},
+	}
+}
+
+func newAccess(a *app) *cobra.Command {
+	return group("access", "Access keys and sign-in links", group("key", "Access keys", newKeyCreate(a), newKeyList(a), newKeyRevoke(a)), newLink(a))
+}
+
+type key struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Roles   []string  `json:"roles"`
+	Routes  []string  `json:"routes"`
+	Expires time.Time `json:"expires"`
+	State   string    `json:"state"`
+	Secret  string    `json:"secret,omitempty"`
+}
+
+func newKeyCreate(a *app) *cobra.Command {
+	var (
+		format, name  string
+		roles, routes []string
+		days          int
+	)
+	c := formatFlag(&cobra.Command{
+		Use: "create --name NAME --role ROLE", Short: "Make an access key; its secret is shown once", Args: args(cobra.NoArgs),
+		Long: "Roles: admin, security (quarantine), engineer (push), reader (download), client (query the gateway).\n\n" +
+			"  warden access key create --name web-shop --role client --route support-chat",
+		RunE: func(c *cobra.Command, _ []string) error {
+			cl, err := a.client()
+			if err != nil {
+				return err
+			}
+			var k key
+			in := map[string]any{"name": name, "roles": roles, "days": days}
+			if len(routes) > 0 {
+				in["routes"] = routes
+			}
+			if err := cl.call(c.Context(), http.MethodPost, "/api/v1/keys", in, &k); err != nil {
+				return err
+			}
+			if format == "json" {
+				return printJSON(a.Stdout, k)
+			}
+			fmt.Fprintf(a.Stderr, "key %s, valid until %s; this is shown once:\n", k.ID, since(k.Expires))
+			_, err = fmt.Fprintln(a.Stdout, k.Secret)
+			return err
+		},
+	}, &format)
+	c.Flags().StringVar(&name, "name", "", "what it is for")
+	c.Flags().StringArrayVar(&roles, "role", nil, "role; repeatable")
+	c.Flags().StringArrayVar(&routes, "route", nil, "limit to this gateway route; repeatable")
+	c.Flags().IntVar(&days, "days", 90, "days until it expires")
+	return c
+}
+
+func newKeyList(a *app) *cobra.Command {
+	var format string
+	return formatFlag(&cobra.Command{Use: "list", Short: "List access keys, without secrets", Args: args(cobra.NoArgs), RunE: func(c *cobra.Command, _ []string) error {
+		cl, err := a.client()
+		if err != nil {
+			return err
+		}
+		ks, err := all[key](c.Context(), cl, "/api/v1/keys", nil, 0)
+		if err != nil {
+			return err
+		}
+		if format == "json" {
+			return printJSON(a.Stdout, ks)
+		}
+		t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ID\tNAME\tROLES\tSTATE\tEXPIRES")
+		for _, k := range ks {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, strings.Join(k.Roles, ","), k.State, since(k.Expires))
+		}
+		return t.Flush()
+	}}, &format)
+}
+
+func newKeyRevoke(a *app) *cobra.Command {
+	return &cobra.Command{Use: "revoke ID", Short: "End an access key at once", Args: args(cobra.ExactArgs(1)), RunE: func(c *cobra.Command, ids []string) error {
+		cl, err := a.client()
+		if err != nil {
+			return err
+		}
+		if err := cl.call(c.Context(), http.MethodDelete, "/api/v1/keys/"+url.PathEscape(ids[0]), nil, nil); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.Stdout, "revoked %s\n", ids[0])
+		return err
+	}}
+}
+
+func newLink(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "link", Short: "Make a one-time administrator link for the console", Args: args(cobra.NoArgs),
+		Long: "Link asks the server on this machine for a new one-time sign-in link. Whoever opens it within\n24 hours is signed in as administrator.",
+		RunE: func(c *cobra.Command, _ []string) error { return a.link(c.Context()) },
+	}
+}
+
+func (a *app) link(ctx context.Context) error {
+	cl, err := a.client()
+	if err != nil {
+		return err
+	}
+	var l struct{ URL string }
+	if err := cl.call(ctx, http.MethodPost, "/api/v1/links", nil, &l); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(a.Stdout, l.URL)
+	return err
+}

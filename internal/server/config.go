@@ -1,0 +1,220 @@
+// Package server turns a configuration into a running platform. It is the only
+// place that chooses implementations and names drivers.
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/gateway"
+)
+
+// A Config is the whole configuration of `warden serve`. [DefaultConfig] runs.
+// Unknown keys are errors; secrets are references ("file:…" or "env:…").
+type Config struct {
+	Data     string        `yaml:"data"`     // folder of everything that is kept
+	Policies string        `yaml:"policies"` // folder of .cedar files; "": the standard set
+	API      APIConfig     `yaml:"api"`
+	Gateway  GatewayConfig `yaml:"gateway"`
+	Limits   LimitsConfig  `yaml:"limits"`
+	Demo     bool          `yaml:"demo"` // demo data may be loaded
+}
+
+// An APIConfig configures API and console.
+type APIConfig struct {
+	Listen string `yaml:"listen"` // host:port
+	URL    string `yaml:"url"`    // how people reach it, if not under Listen
+}
+
+// A GatewayConfig configures the inference gateway.
+type GatewayConfig struct {
+	Listen string        `yaml:"listen"`
+	Routes []RouteConfig `yaml:"routes"`
+}
+
+// A RouteConfig is one gateway route.
+type RouteConfig struct {
+	Name          string   `yaml:"name"`           // what clients send as model
+	Model         string   `yaml:"model"`          // namespace/model@number, namespace/model or digest
+	Upstream      string   `yaml:"upstream"`       // base URL of an OpenAI-compatible server, for example http://10.0.0.7:8000/v1
+	UpstreamModel string   `yaml:"upstream_model"` // what the upstream calls it
+	Credential    string   `yaml:"credential"`     // "file:PATH" or "env:NAME"
+	AllowPrivate  []string `yaml:"allow_private"`  // private address ranges the upstream may be in
+}
+
+// A LimitsConfig bounds what the platform takes.
+type LimitsConfig struct {
+	MaxBlob  int64         `yaml:"max_blob"`  // bytes of one uploaded file
+	Workers  int           `yaml:"workers"`   // artifacts scanned at once
+	ScanDays int           `yaml:"scan_days"` // how long a scan statement holds
+	Shutdown time.Duration `yaml:"shutdown"`  // longest wait for running requests
+}
+
+// DefaultConfig returns a configuration that runs on loopback with embedded
+// engines.
+func DefaultConfig() Config {
+	return Config{
+		Data: ".data", Demo: true,
+		API:     APIConfig{Listen: "127.0.0.1:8080"},
+		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Routes: []RouteConfig{}},
+		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
+	}
+}
+
+const maxConfig = 1 << 20
+
+// LoadConfig reads the YAML file name ("" means none), then WARDEN_SECTION_KEY
+// variables, on top of the defaults. Errors say file, line and what to do.
+func LoadConfig(name string, getenv func(string) string) (Config, error) {
+	c := DefaultConfig()
+	if name != "" {
+		st, err := os.Stat(name)
+		if err != nil {
+			return c, configError(name, err)
+		}
+		if st.Size() > maxConfig {
+			return c, configError(name, fmt.Errorf("%d bytes, at most %d", st.Size(), maxConfig))
+		}
+		text, err := os.ReadFile(name)
+		if err != nil {
+			return c, configError(name, err)
+		}
+		if len(bytes.TrimSpace(text)) > 0 {
+			if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
+				return c, configError(name, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true))))
+			}
+		}
+	}
+	if err := c.environment(getenv); err != nil {
+		return c, err
+	}
+	return c, c.check()
+}
+
+func configError(name string, err error) error {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return &warden.Error{Code: warden.CodeInvalid, Message: "configuration " + name + ": " + err.Error(), Hint: "warden config print shows every key with its default", Err: err}
+}
+
+// environment sets keys from WARDEN_SECTION_KEY variables. Routes are a list and
+// have none.
+func (c *Config) environment(getenv func(string) string) error {
+	texts := map[string]*string{
+		"WARDEN_DATA": &c.Data, "WARDEN_POLICIES": &c.Policies, "WARDEN_API_LISTEN": &c.API.Listen, "WARDEN_API_URL": &c.API.URL, "WARDEN_GATEWAY_LISTEN": &c.Gateway.Listen,
+	}
+	for name, to := range texts {
+		if v := getenv(name); v != "" {
+			*to = v
+		}
+	}
+	for name, set := range map[string]func(string) error{
+		"WARDEN_DEMO":            func(v string) (err error) { c.Demo, err = strconv.ParseBool(v); return err },
+		"WARDEN_LIMITS_MAX_BLOB": func(v string) (err error) { c.Limits.MaxBlob, err = strconv.ParseInt(v, 10, 64); return err },
+		"WARDEN_LIMITS_WORKERS":  func(v string) (err error) { c.Limits.Workers, err = strconv.Atoi(v); return err },
+		"WARDEN_LIMITS_SCAN_DAYS": func(v string) (err error) {
+			c.Limits.ScanDays, err = strconv.Atoi(v)
+			return err
+		},
+		"WARDEN_LIMITS_SHUTDOWN": func(v string) (err error) { c.Limits.Shutdown, err = time.ParseDuration(v); return err },
+	} {
+		if v := getenv(name); v != "" {
+			if err := set(v); err != nil {
+				return configError("variable "+name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (c Config) check() error {
+	for key, addr := range map[string]string{"api.listen": c.API.Listen, "gateway.listen": c.Gateway.Listen} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return configError(key, fmt.Errorf("%q is not host:port", addr))
+		}
+	}
+	switch {
+	case c.Data == "":
+		return configError("data", errors.New("is empty"))
+	case c.Limits.Workers < 1 || c.Limits.Workers > 64:
+		return configError("limits.workers", fmt.Errorf("%d, want 1 to 64", c.Limits.Workers))
+	case c.Limits.MaxBlob < 1 || c.Limits.ScanDays < 1:
+		return configError("limits", errors.New("max_blob and scan_days must be positive"))
+	}
+	_, err := c.routes(func(string) string { return "" }, false)
+	return err
+}
+
+// routes converts the configured routes; secrets are read only if wanted.
+func (c Config) routes(getenv func(string) string, secrets bool) ([]gateway.Route, error) {
+	var out []gateway.Route
+	for i, r := range c.Gateway.Routes {
+		key := fmt.Sprintf("gateway.routes[%d]", i)
+		g := gateway.Route{Name: r.Name, Model: r.Model, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}
+		for _, text := range r.AllowPrivate {
+			p, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, configError(key+".allow_private", err)
+			}
+			g.AllowPrivate = append(g.AllowPrivate, p)
+		}
+		if secrets && r.Credential != "" {
+			s, err := secret(r.Credential, getenv)
+			if err != nil {
+				return nil, configError(key+".credential", err)
+			}
+			g.Credential = s
+		} else if r.Credential != "" && !strings.HasPrefix(r.Credential, "file:") && !strings.HasPrefix(r.Credential, "env:") {
+			return nil, configError(key+".credential", errors.New("secrets are references: file:PATH or env:NAME"))
+		}
+		out = append(out, g)
+	}
+	return out, nil
+}
+
+const maxSecret = 64 << 10
+
+func secret(ref string, getenv func(string) string) (access.Secret, error) {
+	if name, ok := strings.CutPrefix(ref, "env:"); ok {
+		v := getenv(name)
+		if v == "" {
+			return "", fmt.Errorf("variable %s is not set", name)
+		}
+		return access.Secret(v), nil
+	}
+	name, ok := strings.CutPrefix(ref, "file:")
+	if !ok {
+		return "", errors.New("secrets are references: file:PATH or env:NAME")
+	}
+	st, err := os.Stat(name)
+	if err != nil {
+		return "", err
+	}
+	if st.Size() > maxSecret {
+		return "", fmt.Errorf("%s: %d bytes, at most %d", name, st.Size(), maxSecret)
+	}
+	b, err := os.ReadFile(name)
+	return access.Secret(strings.TrimSpace(string(b))), err
+}
+
+// YAML returns c as a configuration file.
+func (c Config) YAML() ([]byte, error) { return yaml.Marshal(c) }
+
+// path returns a place inside the data folder.
+func (c Config) path(parts ...string) string {
+	return filepath.Join(append([]string{c.Data}, parts...)...)
+}

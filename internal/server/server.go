@@ -1,0 +1,300 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/api"
+	"github.com/modelwarden/warden/internal/attest"
+	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/blob/dirblob"
+	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/internal/policy"
+	"github.com/modelwarden/warden/internal/queue/natsqueue"
+	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/report"
+	"github.com/modelwarden/warden/internal/store"
+	"github.com/modelwarden/warden/rules"
+	"github.com/modelwarden/warden/scan"
+	"github.com/modelwarden/warden/web"
+)
+
+// Options are what a Server needs besides its configuration.
+type Options struct {
+	Log    *slog.Logger // nil: nothing is logged
+	Getenv func(string) string
+	Tool   report.Tool
+	Banner io.Writer // addresses and the one-time link are written here once
+	Now    func() time.Time
+}
+
+// A Server is one platform in one process. Open it, Serve it, Close it.
+type Server struct {
+	cfg  Config
+	opts Options
+	keys *keys
+
+	lock  *os.File
+	store *store.Store
+	queue *natsqueue.Queue
+	blobs *dirblob.Store
+
+	registry *registry.Service
+	judge    *registry.Judge
+	examiner *registry.Examiner
+	access   *access.Service
+	gateway  *gateway.Gateway
+	demo     *demo
+	log      *audit.Log
+
+	gatewayURL atomic.Pointer[string] // set by Serve
+}
+
+// Open opens everything that cfg names in its data folder. It listens on
+// nothing and starts no worker.
+func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Server{cfg: cfg, opts: opts}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if s.lock, err = lock(cfg.path("lock")); err != nil {
+		return nil, err
+	}
+	_, err = os.Stat(cfg.path("warden.db"))
+	if s.keys, err = loadKeys(cfg.path("keys"), err == nil); err != nil {
+		return nil, err
+	}
+	policies, err := Policies(cfg.Policies)
+	if err != nil {
+		return nil, err
+	}
+	if s.store, err = store.Open(ctx, cfg.path("warden.db")); err != nil {
+		return nil, err
+	}
+	if s.blobs, err = dirblob.Open(dirblob.Config{Dir: cfg.path("blobs"), Now: opts.Now}); err != nil {
+		return nil, err
+	}
+	if s.queue, err = natsqueue.Open(ctx, natsqueue.Config{Dir: cfg.path("nats")}); err != nil {
+		return nil, err
+	}
+	return s, s.compose(policies)
+}
+
+func (s *Server) compose(policies *policy.Set) (err error) {
+	o := s.opts
+	if s.log, err = audit.New(audit.Config{Origin: audit.Origin(logName), Signer: s.keys.checkpoints, Now: o.Now}); err != nil {
+		return err
+	}
+	if s.registry, err = registry.New(registry.Config{Store: s.store, Log: s.log, Blobs: s.blobs, Now: o.Now, Work: s.queue, Slog: o.Log}); err != nil {
+		return err
+	}
+	trust := attest.TrustStore{{ID: "server", Key: s.keys.statements.Public(), Predicates: []string{attest.ScanType}}}
+	if s.judge, err = registry.NewJudge(s.registry, trust, policies, o.Now); err != nil {
+		return err
+	}
+	s.examiner, err = registry.NewExaminer(registry.ExaminerConfig{
+		Registry: s.registry, Blobs: s.blobs, Judge: s.judge, Signer: s.keys.statements, Tool: o.Tool, Now: o.Now,
+		ScanFor: time.Duration(s.cfg.Limits.ScanDays) * 24 * time.Hour,
+	})
+	if err != nil {
+		return err
+	}
+	if s.access, err = access.New(access.Config{Store: s.store, Log: s.log, Pepper: s.keys.pepper, Now: o.Now}); err != nil {
+		return err
+	}
+	if s.gateway, err = gateway.New(gateway.Config{Registry: s.registry, Judge: s.judge, Access: s.access, Now: o.Now, Log: o.Log}); err != nil {
+		return err
+	}
+	routes, err := s.cfg.routes(o.Getenv, true)
+	if err != nil {
+		return err
+	}
+	if err := s.gateway.SetRoutes(false, routes...); err != nil {
+		return err
+	}
+	if s.cfg.Demo {
+		s.demo = newDemo(s)
+	}
+	return nil
+}
+
+// Policies loads the policy files in dir, or the standard set if dir is "".
+func Policies(dir string) (*policy.Set, error) {
+	if dir == "" {
+		return policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.cedar"))
+	if err != nil {
+		return nil, err
+	}
+	var sources []policy.Source
+	for _, n := range names {
+		src, err := PolicyFile(n)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, src)
+	}
+	set, err := policy.NewSet(filepath.Base(dir), rules.PolicySchema(), sources...)
+	if err != nil {
+		return nil, &warden.Error{Code: warden.CodeInvalid, Message: err.Error(), Hint: "warden policy check FILE… tells what is wrong; the platform does not start without valid policies", Err: err}
+	}
+	return set, nil
+}
+
+const maxPolicy = 1 << 20
+
+// PolicyFile reads one policy file.
+func PolicyFile(name string) (policy.Source, error) {
+	st, err := os.Stat(name)
+	if err != nil {
+		return policy.Source{}, err
+	}
+	if st.Size() > maxPolicy {
+		return policy.Source{}, fmt.Errorf("%s: %d bytes, at most %d", name, st.Size(), maxPolicy)
+	}
+	text, err := os.ReadFile(name)
+	return policy.Source{Name: filepath.Base(name), Text: text}, err
+}
+
+// Close closes what Open opened, the last first. It may be called once.
+func (s *Server) Close() error {
+	var errs []error
+	if s.gateway != nil {
+		s.gateway.Close()
+	}
+	if s.queue != nil {
+		s.queue.Close()
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Serve listens, works and answers until ctx ends and running requests have
+// drained.
+func (s *Server) Serve(ctx context.Context) error {
+	handler, err := api.New(s.apiConfig())
+	if err != nil {
+		return err
+	}
+	apiListener, err := listen("api.listen", s.cfg.API.Listen)
+	if err != nil {
+		return err
+	}
+	gatewayListener, err := listen("gateway.listen", s.cfg.Gateway.Listen)
+	if err != nil {
+		return errors.Join(err, apiListener.Close())
+	}
+	gatewayURL := "http://" + gatewayListener.Addr().String()
+	s.gatewayURL.Store(&gatewayURL)
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopWork()
+	s.background(work, &wg)
+
+	console := s.httpServer(ctx, handler)
+	proxy := s.httpServer(ctx, s.gateway.Handler())
+	failed := make(chan error, 2)
+	for _, x := range []struct {
+		srv *http.Server
+		l   net.Listener
+	}{{console, apiListener}, {proxy, gatewayListener}} {
+		wg.Go(func() {
+			if err := x.srv.Serve(x.l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+	if err := s.ready(ctx, apiListener.Addr().String(), gatewayListener.Addr().String()); err != nil {
+		failed <- err
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.Shutdown)
+	defer cancel()
+	for _, srv := range []*http.Server{proxy, console} {
+		if srv.Shutdown(drain) != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}
+	stopWork()
+	wg.Wait()
+	_, sealErr := s.registry.Seal(context.WithoutCancel(ctx))
+	return errors.Join(err, sealErr)
+}
+
+func listen(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait
+	if err != nil {
+		return nil, &warden.Error{Code: warden.CodeUnavailable, Message: fmt.Sprintf("%s: cannot listen on %s: %v", key, addr, err), Hint: "set " + key + " to a free address", Err: err}
+	}
+	return l, nil
+}
+
+func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+		ErrorLog:    slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+func (s *Server) apiConfig() api.Config {
+	cfg := api.Config{
+		Registry: s.registry, Judge: s.judge, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
+		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
+		MaxBlob: s.cfg.Limits.MaxBlob, Secure: len(s.cfg.API.URL) > 5 && s.cfg.API.URL[:5] == "https",
+	}
+	if s.demo != nil {
+		cfg.Demo = s.demo
+	}
+	return cfg
+}
+
+func (s *Server) routes(ctx context.Context) []api.RouteStatus {
+	out := []api.RouteStatus{}
+	for _, r := range s.gateway.Routes(ctx) {
+		x := api.RouteStatus{
+			Name: r.Name, Task: "chat", Model: r.Model, Upstream: r.Upstream, Open: r.Open, Reason: r.Reason,
+			Requests: r.Requests, Refused: r.Refused, Tokens: r.Tokens, Last: r.Last, Demo: r.Demo,
+		}
+		if r.Digest != (warden.Digest{}) {
+			x.Digest = r.Digest.String()
+		}
+		out = append(out, x)
+	}
+	return out
+}

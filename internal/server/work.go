@@ -1,0 +1,278 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/queue"
+	"github.com/modelwarden/warden/internal/registry"
+)
+
+// How often the background looks at things.
+const (
+	sealEvery    = time.Second
+	requeueEvery = 5 * time.Second
+	sweepEvery   = time.Hour
+	orphanAge    = 24 * time.Hour // time between upload and push
+	holdEvery    = 15 * time.Second
+)
+
+// background starts the workers. They end when ctx ends; wg waits for them.
+func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
+	for range s.cfg.Limits.Workers {
+		wg.Go(func() { s.worker(ctx) })
+	}
+	wg.Go(func() {
+		if err := s.gateway.Serve(ctx); err != nil {
+			s.opts.Log.Error("gateway ended", slog.Any("error", err))
+		}
+	})
+	s.every(ctx, wg, "seal the audit log", sealEvery, func() error {
+		_, err := s.registry.Seal(ctx)
+		return err
+	})
+	s.every(ctx, wg, "offer wanted scans", requeueEvery, func() error {
+		_, err := s.registry.Requeue(ctx)
+		return err
+	})
+	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
+		_, err := s.registry.SweepBlobs(ctx, orphanAge)
+		return err
+	})
+	wg.Go(func() {
+		if err := s.rescanOld(ctx); err != nil && ctx.Err() == nil {
+			s.opts.Log.Error("old scans cannot be renewed", slog.Any("error", err))
+		}
+	})
+	if s.demo != nil {
+		wg.Go(func() { s.demo.restore(ctx) })
+	}
+}
+
+// every does something at once and then at intervals. Failures are logged and
+// tried again: the rows in the database are what counts.
+func (s *Server) every(ctx context.Context, wg *sync.WaitGroup, what string, interval time.Duration, do func() error) {
+	wg.Go(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			if err := do(); err != nil && ctx.Err() == nil {
+				s.opts.Log.Error("background work failed", slog.String("what", what), slog.Any("error", err))
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+// worker scans artifacts, one after another.
+func (s *Server) worker(ctx context.Context) {
+	for {
+		d, err := s.queue.Receive(ctx)
+		if ctx.Err() != nil || errors.Is(err, queue.ErrClosed) {
+			return
+		}
+		if err != nil {
+			s.opts.Log.Error("work cannot be received", slog.Any("error", err))
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		s.work(ctx, d)
+	}
+}
+
+func (s *Server) work(ctx context.Context, d queue.Delivery) {
+	job := d.Job()
+	digest, err := warden.ParseDigest(job.Key)
+	if err != nil { // not ours: nothing can be done with it
+		s.opts.Log.Error("job without a digest", slog.Any("error", err))
+		err = nil
+	} else {
+		stop := hold(ctx, d)
+		err = s.examine(ctx, digest, job)
+		stop()
+	}
+	switch {
+	case err == nil:
+		err = d.Ack(ctx)
+	case ctx.Err() != nil:
+		return // delivered again at the next start
+	default:
+		s.opts.Log.Error("scan failed", slog.String("artifact", job.Key), slog.Int("attempt", job.Attempt), slog.Any("error", err))
+		err = d.Retry(ctx, time.Duration(job.Attempt)*time.Second)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.opts.Log.Error("job cannot be given back", slog.Any("error", err))
+	}
+}
+
+// hold keeps a delivery while it is worked on.
+func hold(ctx context.Context, d queue.Delivery) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(holdEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if d.Extend(ctx) != nil {
+					return
+				}
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+func (s *Server) examine(ctx context.Context, digest warden.Digest, job queue.Job) error {
+	var err error
+	if job.Dead() {
+		_, err = s.examiner.GiveUp(ctx, digest, fmt.Errorf("%d attempts to scan it ended without a result", queue.MaxAttempts))
+	} else {
+		_, err = s.examiner.Examine(ctx, digest)
+	}
+	var we *warden.Error
+	if errors.As(err, &we) && we.Code == warden.CodeNotFound {
+		return nil // removed meanwhile
+	}
+	return err
+}
+
+// rescanOld wants a new scan of every artifact whose last one was made with
+// other rules. The old decision holds until then.
+func (s *Server) rescanOld(ctx context.Context) error {
+	for epoch := uint64(0); ; {
+		var old []warden.Digest
+		var page []registry.Artifact
+		err := s.registry.View(ctx, func(r registry.Reader) (err error) {
+			if page, err = r.ChangedSince(ctx, epoch, 1000); err != nil {
+				return err
+			}
+			for _, a := range page {
+				sc, err := r.Scan(ctx, a.Digest)
+				if errors.Is(err, registry.ErrNotFound) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				if sc.RuleSet != s.opts.Tool.Rules {
+					old = append(old, a.Digest)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, d := range old {
+			if err := s.registry.Rescan(ctx, d, "rules", registry.Worker()); err != nil {
+				return err
+			}
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		epoch = page[len(page)-1].Epoch
+	}
+}
+
+// Platform is the principal of what the platform does by itself.
+func Platform() warden.Principal { return warden.Principal{ID: "service:platform"} }
+
+// A Local is how commands on the same machine reach the server. It is kept in
+// the data folder, readable by its owner only.
+type Local struct {
+	API     string    `json:"api"`     // base URL
+	Gateway string    `json:"gateway"` // base URL
+	Key     string    `json:"key"`     // access key with the role admin
+	Expires time.Time `json:"expires"`
+}
+
+// LocalFile is the name of a Local in the data folder.
+const LocalFile = "local.json"
+
+// ready writes the addresses, makes the local key and, at the first start, the
+// one-time administrator link.
+func (s *Server) ready(ctx context.Context, apiAddr, gatewayAddr string) error {
+	url := s.cfg.API.URL
+	if url == "" {
+		url = "http://" + apiAddr
+	}
+	if err := s.local(ctx, "http://"+apiAddr, "http://"+gatewayAddr); err != nil {
+		return fmt.Errorf("write %s: %w", LocalFile, err)
+	}
+	if s.opts.Banner == nil {
+		return nil
+	}
+	fmt.Fprintf(s.opts.Banner, "console  %s\ngateway  http://%s/v1\n", url, gatewayAddr)
+	if s.keys.first {
+		link, err := s.Link(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.opts.Banner, "sign in  %s (once, within 24 hours)\n", link)
+	} else {
+		fmt.Fprintf(s.opts.Banner, "sign in  with an access key, or make a new link: warden access link --data %s\n", s.cfg.Data)
+	}
+	return nil
+}
+
+// Link makes a one-time administrator link.
+func (s *Server) Link(ctx context.Context) (string, error) {
+	token, err := s.access.CreateLink(ctx, "user:admin", []string{access.RoleAdmin}, Platform())
+	if err != nil {
+		return "", err
+	}
+	url := s.cfg.API.URL
+	if url == "" {
+		url = "http://" + s.cfg.API.Listen
+	}
+	return strings.TrimSuffix(url, "/") + "/#/login?link=" + token.Reveal(), nil
+}
+
+const (
+	localKeyTTL = 30 * 24 * time.Hour
+	localRenew  = 7 * 24 * time.Hour
+)
+
+func (s *Server) local(ctx context.Context, apiURL, gatewayURL string) error {
+	name := s.cfg.path(LocalFile)
+	l, err := ReadLocal(name)
+	valid := err == nil && s.opts.Now().Add(localRenew).Before(l.Expires)
+	if valid {
+		_, err := s.access.Key(ctx, l.Key)
+		valid = err == nil
+	}
+	if !valid {
+		k, secret, err := s.access.CreateKey(ctx, access.NewKey{Name: "commands on this machine", Principal: "user:local", Roles: []string{access.RoleAdmin}, TTL: localKeyTTL}, Platform())
+		if err != nil {
+			return err
+		}
+		l.Key, l.Expires = secret.Reveal(), k.Expires
+	}
+	l.API, l.Gateway = apiURL, gatewayURL
+	b, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(name, append(b, '\n'))
+}
