@@ -26,7 +26,7 @@ type entryBody struct {
 }
 
 type auditInput struct {
-	page
+	Part
 	Object string `query:"object" maxLength:"300" doc:"kind:id"`
 	Actor  string `query:"actor" maxLength:"200"`
 	Action string `query:"action" maxLength:"100"`
@@ -45,7 +45,7 @@ func (s *service) listAudit(ctx context.Context, in *auditInput) (*body[list[ent
 		next  string
 	)
 	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		es, n, err := r.Trail(ctx, f, in.page.page())
+		es, n, err := r.Trail(ctx, f, in.page())
 		if err != nil {
 			return err
 		}

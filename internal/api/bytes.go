@@ -149,7 +149,7 @@ func (s *service) abortUpload(w http.ResponseWriter, r *http.Request) {
 
 // stored answers with bytes that the registry keeps about an artifact.
 func (s *service) stored(w http.ResponseWriter, r *http.Request, get func(registry.Reader, warden.Digest) ([]byte, error)) {
-	d, err := s.lookup(r.Context(), &digestInput{r.PathValue("digest")})
+	d, err := s.lookup(r.Context(), &DigestInput{r.PathValue("digest")})
 	if err == nil {
 		_, err = s.Registry.State(r.Context(), d)
 	}

@@ -32,7 +32,8 @@ func predicateOf(envelope []byte) json.RawMessage {
 	return st.Predicate
 }
 
-type groupBody struct {
+// A GroupBody is a finding group in an answer.
+type GroupBody struct {
 	ID        int64     `json:"id"`
 	Rule      string    `json:"rule"`
 	Title     string    `json:"title"`
@@ -47,15 +48,15 @@ type groupBody struct {
 	Demo      bool      `json:"demo"`
 }
 
-func (s *service) groupOf(g registry.Group) groupBody {
-	return groupBody{
+func (s *service) groupOf(g registry.Group) GroupBody {
+	return GroupBody{
 		g.ID, string(g.Rule), s.Rules[g.Rule].Title, g.Severity.String(), g.Subject.String(), string(g.State), g.Note,
 		g.Count, g.Artifacts, g.First, g.Last, g.Demo,
 	}
 }
 
 type groupsInput struct {
-	page
+	Part
 	Severity string `query:"severity" enum:"info,low,medium,high,critical" doc:"this or worse"`
 	Rule     string `query:"rule" maxLength:"40"`
 	Model    string `query:"model" maxLength:"200"`
@@ -63,7 +64,7 @@ type groupsInput struct {
 	Search   string `query:"search" maxLength:"200"`
 }
 
-func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[groupBody]], error) {
+func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[GroupBody]], error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
@@ -79,11 +80,11 @@ func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[g
 		f.Subject = registry.Name(in.Model).Ref()
 	}
 	var (
-		items []groupBody
+		items []GroupBody
 		next  string
 	)
 	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		gs, n, err := r.Groups(ctx, f, in.page.page())
+		gs, n, err := r.Groups(ctx, f, in.page())
 		for _, g := range gs {
 			items = append(items, s.groupOf(g))
 		}
@@ -96,12 +97,13 @@ func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[g
 	return listed(items, next), nil
 }
 
-type groupInput struct {
+// A GroupInput names a finding group in the path.
+type GroupInput struct {
 	ID int64 `path:"id" minimum:"1"`
 }
 
 type groupDetail struct {
-	groupBody
+	GroupBody
 	Advice     string       `json:"advice"`
 	Frameworks []string     `json:"frameworks"`
 	Where      []memberBody `json:"where"`
@@ -117,7 +119,7 @@ type memberBody struct {
 
 const examples = 50
 
-func (s *service) getGroup(ctx context.Context, in *groupInput) (*body[groupDetail], error) {
+func (s *service) getGroup(ctx context.Context, in *GroupInput) (*body[groupDetail], error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
@@ -131,7 +133,7 @@ func (s *service) getGroup(ctx context.Context, in *groupInput) (*body[groupDeta
 			return err
 		}
 		rule := s.Rules[g.Rule]
-		out.groupBody, out.Advice, out.Frameworks = s.groupOf(g), rule.Advice, rule.Frameworks
+		out.GroupBody, out.Advice, out.Frameworks = s.groupOf(g), rule.Advice, rule.Frameworks
 		if out.Frameworks == nil {
 			out.Frameworks = []string{}
 		}
@@ -161,14 +163,14 @@ func (s *service) getGroup(ctx context.Context, in *groupInput) (*body[groupDeta
 }
 
 type setGroupInput struct {
-	groupInput
+	GroupInput
 	Body struct {
 		State string `json:"state" enum:"open,accepted,false"`
 		Note  string `json:"note" maxLength:"1000" doc:"why"`
 	}
 }
 
-func (s *service) setGroup(ctx context.Context, in *setGroupInput) (*body[groupBody], error) {
+func (s *service) setGroup(ctx context.Context, in *setGroupInput) (*body[GroupBody], error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/modelwarden/warden/internal/policy"
 )
 
-type keyBody struct {
+// A KeyBody is an access key in an answer, without its secret.
+type KeyBody struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
 	Principal string    `json:"principal"`
@@ -20,8 +21,8 @@ type keyBody struct {
 	Demo      bool      `json:"demo"`
 }
 
-func (s *service) keyOf(k access.Key) keyBody {
-	b := keyBody{k.ID, k.Name, k.Principal, k.Roles, k.Routes, k.Created, k.Expires, "valid", k.Demo}
+func (s *service) keyOf(k access.Key) KeyBody {
+	b := KeyBody{k.ID, k.Name, k.Principal, k.Roles, k.Routes, k.Created, k.Expires, "valid", k.Demo}
 	if b.Routes == nil {
 		b.Routes = []string{}
 	}
@@ -34,7 +35,7 @@ func (s *service) keyOf(k access.Key) keyBody {
 	return b
 }
 
-func (s *service) listKeys(ctx context.Context, _ *struct{}) (*body[list[keyBody]], error) {
+func (s *service) listKeys(ctx context.Context, _ *struct{}) (*body[list[KeyBody]], error) {
 	if err := s.may(ctx, policy.Administer); err != nil {
 		return nil, s.fail(err)
 	}
@@ -42,7 +43,7 @@ func (s *service) listKeys(ctx context.Context, _ *struct{}) (*body[list[keyBody
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	var items []keyBody
+	var items []KeyBody
 	for _, k := range keys {
 		items = append(items, s.keyOf(k))
 	}
@@ -59,7 +60,7 @@ type newKeyInput struct {
 }
 
 type newKeyBody struct {
-	keyBody
+	KeyBody
 	Secret string `json:"secret" doc:"the key; it is not shown again"`
 }
 
@@ -80,7 +81,7 @@ type keyInput struct {
 	ID string `path:"id" maxLength:"64"`
 }
 
-func (s *service) revokeKey(ctx context.Context, in *keyInput) (*body[keyBody], error) {
+func (s *service) revokeKey(ctx context.Context, in *keyInput) (*body[KeyBody], error) {
 	if err := s.may(ctx, policy.Administer); err != nil {
 		return nil, s.fail(err)
 	}

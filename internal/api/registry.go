@@ -13,14 +13,16 @@ import (
 	"github.com/modelwarden/warden/internal/report"
 )
 
-type page struct {
+// A Part asks for a part of a list.
+type Part struct {
 	After string `query:"after" maxLength:"500" doc:"cursor from the part before"`
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 }
 
-func (p page) page() registry.Page { return registry.Page{After: p.After, Limit: p.Limit} }
+func (p Part) page() registry.Page { return registry.Page{After: p.After, Limit: p.Limit} }
 
-type artifactBody struct {
+// An ArtifactBody is an artifact in an answer.
+type ArtifactBody struct {
 	Digest     string    `json:"digest"`
 	State      string    `json:"state" enum:"pending,admitted,denied,quarantined"`
 	Why        string    `json:"why" doc:"reason of the state"`
@@ -40,8 +42,8 @@ type artifactBody struct {
 	} `json:"quarantine,omitempty"`
 }
 
-func artifactOf(a registry.Artifact) artifactBody {
-	b := artifactBody{
+func artifactOf(a registry.Artifact) ArtifactBody {
+	b := ArtifactBody{
 		Digest: a.Digest.String(), State: string(a.State()), Why: a.Why(), Verdict: a.Verdict, Complete: a.Complete, Files: a.Files,
 		Size: a.Size, Created: a.Created, Scanned: a.Scanned, Epoch: a.Epoch, Demo: a.Demo, Decision: digestText(a.Decision),
 	}
@@ -68,7 +70,7 @@ type versionBody struct {
 	PushedBy string       `json:"pushed_by"`
 	Created  time.Time    `json:"created"`
 	Demo     bool         `json:"demo"`
-	Artifact artifactBody `json:"artifact"`
+	Artifact ArtifactBody `json:"artifact"`
 }
 
 func versionOf(v registry.Version) versionBody {
@@ -82,7 +84,7 @@ type modelBody struct {
 }
 
 type modelsInput struct {
-	page
+	Part
 	Search string `query:"search" maxLength:"200"`
 	State  string `query:"state" enum:"pending,admitted,denied,quarantined"`
 }
@@ -96,7 +98,7 @@ func (s *service) listModels(ctx context.Context, in *modelsInput) (*body[list[m
 		next  string
 	)
 	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		ms, n, err := r.Models(ctx, registry.ModelFilter{Search: in.Search, State: registry.State(in.State)}, in.page.page())
+		ms, n, err := r.Models(ctx, registry.ModelFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
 		for _, m := range ms {
 			items = append(items, modelBody{string(m.Name), m.Versions, versionOf(m.Latest)})
 		}
@@ -110,7 +112,7 @@ func (s *service) listModels(ctx context.Context, in *modelsInput) (*body[list[m
 }
 
 type versionsInput struct {
-	page
+	Part
 	Namespace string `path:"namespace" maxLength:"96"`
 	Model     string `path:"model" maxLength:"96"`
 }
@@ -131,7 +133,7 @@ func (s *service) listVersions(ctx context.Context, in *versionsInput) (*body[li
 		next  string
 	)
 	err = s.Registry.View(ctx, func(r registry.Reader) error {
-		vs, n, err := r.Versions(ctx, registry.VersionFilter{Model: name}, in.page.page())
+		vs, n, err := r.Versions(ctx, registry.VersionFilter{Model: name}, in.page())
 		for _, v := range vs {
 			items = append(items, versionOf(v))
 		}
@@ -195,7 +197,8 @@ func (s *service) push(ctx context.Context, in *pushInput) (*body[versionBody], 
 	return answer(versionOf(v)), nil
 }
 
-type digestInput struct {
+// A DigestInput names an artifact in the path.
+type DigestInput struct {
 	Digest string `path:"digest" maxLength:"71"`
 }
 
@@ -208,7 +211,7 @@ func parseDigest(text string) (warden.Digest, error) {
 }
 
 // lookup authorises reading and parses the digest.
-func (s *service) lookup(ctx context.Context, in *digestInput) (warden.Digest, error) {
+func (s *service) lookup(ctx context.Context, in *DigestInput) (warden.Digest, error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return warden.Digest{}, err
 	}
@@ -216,7 +219,7 @@ func (s *service) lookup(ctx context.Context, in *digestInput) (warden.Digest, e
 }
 
 type artifactDetail struct {
-	artifactBody
+	ArtifactBody
 	Names   []versionRef    `json:"names" doc:"model versions that are this artifact"`
 	Members []fileBody      `json:"members"`
 	From    []edgeBody      `json:"from" doc:"what it comes from"`
@@ -277,7 +280,7 @@ func tierName(t registry.Tier) string {
 	}
 }
 
-func (s *service) getArtifact(ctx context.Context, in *digestInput) (*body[artifactDetail], error) {
+func (s *service) getArtifact(ctx context.Context, in *DigestInput) (*body[artifactDetail], error) {
 	d, err := s.lookup(ctx, in)
 	if err != nil {
 		return nil, s.fail(err)
@@ -291,7 +294,7 @@ func (s *service) getArtifact(ctx context.Context, in *digestInput) (*body[artif
 		if err != nil {
 			return err
 		}
-		out.artifactBody = artifactOf(a)
+		out.ArtifactBody = artifactOf(a)
 		vs, err := r.VersionsOf(ctx, d)
 		if err != nil {
 			return err
@@ -355,19 +358,19 @@ type findingRow struct {
 }
 
 type artifactFindingsInput struct {
-	digestInput
-	page
+	DigestInput
+	Part
 }
 
 func (s *service) artifactFindings(ctx context.Context, in *artifactFindingsInput) (*body[list[findingRow]], error) {
-	d, err := s.lookup(ctx, &in.digestInput)
+	d, err := s.lookup(ctx, &in.DigestInput)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	return s.findings(ctx, registry.FindingFilter{Artifact: d}, in.page)
+	return s.findings(ctx, registry.FindingFilter{Artifact: d}, in.Part)
 }
 
-func (s *service) findings(ctx context.Context, f registry.FindingFilter, p page) (*body[list[findingRow]], error) {
+func (s *service) findings(ctx context.Context, f registry.FindingFilter, p Part) (*body[list[findingRow]], error) {
 	var (
 		items []findingRow
 		next  string
@@ -396,7 +399,7 @@ type statementBody struct {
 	Predicate     json.RawMessage `json:"predicate" doc:"decoded, for people"`
 }
 
-func (s *service) statements(ctx context.Context, in *digestInput) (*body[list[statementBody]], error) {
+func (s *service) statements(ctx context.Context, in *DigestInput) (*body[list[statementBody]], error) {
 	d, err := s.lookup(ctx, in)
 	if err != nil {
 		return nil, s.fail(err)
@@ -430,12 +433,12 @@ type decisionBody struct {
 }
 
 type decisionsInput struct {
-	digestInput
-	page
+	DigestInput
+	Part
 }
 
 func (s *service) decisions(ctx context.Context, in *decisionsInput) (*body[list[decisionBody]], error) {
-	d, err := s.lookup(ctx, &in.digestInput)
+	d, err := s.lookup(ctx, &in.DigestInput)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -444,7 +447,7 @@ func (s *service) decisions(ctx context.Context, in *decisionsInput) (*body[list
 		next  string
 	)
 	err = s.Registry.View(ctx, func(r registry.Reader) error {
-		ds, n, err := r.DecisionsOn(ctx, d, in.page.page())
+		ds, n, err := r.DecisionsOn(ctx, d, in.page())
 		for _, x := range ds {
 			items = append(items, decisionBody{x.Digest.String(), x.Action, string(x.Effect), x.Policy, x.Because, x.Reason, x.At, x.Facts, x.Request})
 		}
@@ -471,7 +474,7 @@ type reachedBody struct {
 
 const blastDepth = 10
 
-func (s *service) blast(ctx context.Context, in *digestInput) (*body[blastBody], error) {
+func (s *service) blast(ctx context.Context, in *DigestInput) (*body[blastBody], error) {
 	d, err := s.lookup(ctx, in)
 	if err != nil {
 		return nil, s.fail(err)
@@ -491,23 +494,23 @@ func (s *service) blast(ctx context.Context, in *digestInput) (*body[blastBody],
 }
 
 type reasonInput struct {
-	digestInput
+	DigestInput
 	Body struct {
 		Reason string `json:"reason" maxLength:"1000" doc:"shown to those who are refused"`
 	}
 }
 
-func (s *service) quarantine(ctx context.Context, in *reasonInput) (*body[artifactBody], error) {
+func (s *service) quarantine(ctx context.Context, in *reasonInput) (*body[ArtifactBody], error) {
 	return s.hold(ctx, in, s.Registry.Quarantine)
 }
 
-func (s *service) release(ctx context.Context, in *reasonInput) (*body[artifactBody], error) {
+func (s *service) release(ctx context.Context, in *reasonInput) (*body[ArtifactBody], error) {
 	return s.hold(ctx, in, s.Registry.Release)
 }
 
 type holdFunc func(context.Context, warden.Digest, string, warden.Principal) (registry.Artifact, error)
 
-func (s *service) hold(ctx context.Context, in *reasonInput, do holdFunc) (*body[artifactBody], error) {
+func (s *service) hold(ctx context.Context, in *reasonInput, do holdFunc) (*body[ArtifactBody], error) {
 	d, err := parseDigest(in.Digest)
 	if err == nil {
 		err = s.mayArtifact(ctx, policy.Quarantine, d)
@@ -522,7 +525,7 @@ func (s *service) hold(ctx context.Context, in *reasonInput, do holdFunc) (*body
 	return answer(artifactOf(a)), nil
 }
 
-func (s *service) rescan(ctx context.Context, in *digestInput) (*body[artifactBody], error) {
+func (s *service) rescan(ctx context.Context, in *DigestInput) (*body[ArtifactBody], error) {
 	d, err := parseDigest(in.Digest)
 	if err == nil {
 		err = s.mayArtifact(ctx, policy.Quarantine, d)
