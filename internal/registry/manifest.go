@@ -152,27 +152,36 @@ func (m Manifest) Size() int64 {
 // one the folder of the other. The server keeps such artifacts; whoever writes
 // one to disk must refuse.
 func (m Manifest) Collisions() [][]string {
+	type path struct{ key, text string }
 	fold := cases.Fold()
-	key := func(p string) string { return norm.NFC.String(fold.String(norm.NFC.String(p))) }
-	same := map[string][]string{}
-	for _, f := range m.Files {
-		k := key(f.Path)
-		same[k] = append(same[k], f.Path)
+	paths := make([]path, len(m.Files))
+	for i, f := range m.Files {
+		// A separator below all other bytes sorts a folder before its content,
+		// and its content before all else. No path has a zero byte.
+		key := norm.NFC.String(fold.String(norm.NFC.String(f.Path)))
+		paths[i] = path{strings.ReplaceAll(key, "/", "\x00"), f.Path}
 	}
-	var out [][]string
-	for _, f := range m.Files {
-		k := key(f.Path)
-		if set := same[k]; len(set) > 1 && set[0] == f.Path {
-			out = append(out, set)
-		}
-		for i, c := range k {
-			if c != '/' {
-				continue
+	slices.SortStableFunc(paths, func(a, b path) int { return strings.Compare(a.key, b.key) })
+	var (
+		out   [][]string
+		above []path // files of which the present path may be inside
+	)
+	for i, p := range paths {
+		if i > 0 && p.key == paths[i-1].key {
+			if i > 1 && p.key == paths[i-2].key {
+				out[len(out)-1] = append(out[len(out)-1], p.text)
+			} else {
+				out = append(out, []string{paths[i-1].text, p.text})
 			}
-			if set := same[k[:i]]; len(set) > 0 {
-				out = append(out, []string{set[0], f.Path})
-			}
+			continue
 		}
+		for len(above) > 0 && !strings.HasPrefix(p.key, above[len(above)-1].key+"\x00") {
+			above = above[:len(above)-1]
+		}
+		if len(above) > 0 {
+			out = append(out, []string{above[len(above)-1].text, p.text})
+		}
+		above = append(above, p)
 	}
 	return out
 }

@@ -189,7 +189,7 @@ CREATE TABLE edge (
   demo     INTEGER NOT NULL,
   PRIMARY KEY (from_ref, to_ref, kind, evidence)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX edge_to ON edge (to_ref, from_ref);
+CREATE INDEX edge_to ON edge (to_ref, tier, from_ref);
 
 CREATE TABLE retrieval (
   artifact  BLOB NOT NULL,
