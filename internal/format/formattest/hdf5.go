@@ -101,7 +101,7 @@ func globalHeap(s string) []byte {
 // dense writes a fractal heap with one direct block and a B-tree with one leaf.
 // It returns all of it, and where the tree lies in it.
 func (h HDF5) dense(at uint64) (all []byte, tree uint64) {
-	const head, block = 22 + 12*8 + 3*8 + 4, 1 << 9
+	const head = 22 + 12*8 + 3*8 + 4
 	var objects, records, b bytes.Buffer
 	const first = 4 + 1 + 8 + 4 // what the direct block begins with
 	for _, a := range h.Dense {
@@ -110,6 +110,10 @@ func (h HDF5) dense(at uint64) (all []byte, tree uint64) {
 		put(id, uint8(0), uint32(first+objects.Len()), uint16(len(msg)), uint8(0)) // 8 bytes
 		put(&records, id.Bytes(), uint8(0), uint32(0), uint32(0))
 		objects.Write(msg)
+	}
+	block := 512
+	for block < first+objects.Len() {
+		block *= 2
 	}
 	put(&b, []byte("FRHP"), uint8(0), uint16(8), uint16(0), uint8(0), uint32(4096), uint64(0), hdf5None, uint64(0), hdf5None,
 		make([]byte, 8*8), uint16(4), uint64(block), uint64(block), uint16(32), uint16(1), at+head, uint16(0), uint32(0))

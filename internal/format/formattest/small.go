@@ -24,9 +24,9 @@ func Tar(entries ...TarEntry) []byte {
 		if e.PAX != "" {
 			var rec bytes.Buffer
 			for line := range bytes.Lines([]byte(e.PAX)) {
-				n := len(line) + 3 // one digit too many is not legal, so count
+				n := len(line) + 2 // the length counts its own digits
 				for len(fmt.Sprint(n))+1+len(line) != n {
-					n--
+					n++
 				}
 				fmt.Fprintf(&rec, "%d %s", n, line)
 			}
