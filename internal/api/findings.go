@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -58,6 +59,7 @@ func (s *service) groupOf(g registry.Group) GroupBody {
 type groupsInput struct {
 	Part
 	Severity string `query:"severity" enum:"info,low,medium,high,critical" doc:"this or worse"`
+	Max      string `query:"max" enum:"info,low,medium,high,critical" doc:"this or milder"`
 	Rule     string `query:"rule" maxLength:"40"`
 	Model    string `query:"model" maxLength:"200"`
 	State    string `query:"state" enum:"open,resolved,accepted,false"`
@@ -75,6 +77,14 @@ func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[G
 			return nil, s.fail(&warden.Error{Code: warden.CodeInvalid, Message: err.Error(), Err: err})
 		}
 		f.Severity = sev
+	}
+	if in.Max != "" && in.After == "" {
+		sev, err := warden.ParseSeverity(in.Max)
+		if err != nil {
+			return nil, s.fail(&warden.Error{Code: warden.CodeInvalid, Message: err.Error(), Err: err})
+		}
+		// The list is worst first: it begins where the worse severities end.
+		in.After = registry.Cursor(int64(sev), math.MaxInt64, math.MaxInt64)
 	}
 	if in.Model != "" {
 		f.Subject = registry.Name(in.Model).Ref()

@@ -146,6 +146,28 @@ func (s *service) listVersions(ctx context.Context, in *versionsInput) (*body[li
 	return listed(items, next), nil
 }
 
+func (s *service) listAllVersions(ctx context.Context, in *modelsInput) (*body[list[versionBody]], error) {
+	if err := s.may(ctx, policy.Read); err != nil {
+		return nil, s.fail(err)
+	}
+	var (
+		items []versionBody
+		next  string
+	)
+	err := s.Registry.View(ctx, func(r registry.Reader) error {
+		vs, n, err := r.Versions(ctx, registry.VersionFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
+		for _, v := range vs {
+			items = append(items, versionOf(v))
+		}
+		next = n
+		return err
+	})
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return listed(items, next), nil
+}
+
 type findInput struct {
 	Ref string `query:"ref" required:"true" minLength:"3" maxLength:"300" doc:"digest, namespace/model, or namespace/model@number"`
 }

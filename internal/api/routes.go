@@ -31,6 +31,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 
 	huma.Register(h, get("list-models", "/models", "Models by name, each with its newest version", "registry"), s.listModels)
 	huma.Register(h, get("list-versions", "/models/{namespace}/{model}/versions", "Versions of a model, newest first", "registry"), s.listVersions)
+	huma.Register(h, get("list-all-versions", "/versions", "Versions of all models, newest first", "registry"), s.listAllVersions)
 	huma.Register(h, get("find", "/find", "What a digest, model or model@number means", "registry"), s.find)
 	huma.Register(h, do(http.MethodPost, "push", "/artifacts", "Register uploaded files as a new version", "registry"), s.push)
 	huma.Register(h, get("get-artifact", "/artifacts/{digest}", "State of an artifact, with its files, names, origins and takers", "registry"), s.getArtifact)
