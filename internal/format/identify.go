@@ -75,18 +75,27 @@ func (f *File) identify(ctx context.Context, w window) {
 	} {
 		try(f, ctx, w)
 	}
-	if f.Format != "" {
-		return
-	}
-	if name, ok := recognise(f, w); ok {
+	if name, ok := recognise(w); ok {
 		f.claim(name)
 		f.unread("read/"+name, fmt.Errorf("%s is recognised but not read yet: %w", name, detect.ErrLimit))
-		return
 	}
-	if f.tryText(ctx) || f.tryMedia(w) || f.tryExecutable(w) {
-		return
+	program := f.tryExecutable(w)
+	switch {
+	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w):
+		f.unread("read/file", fmt.Errorf("content of no known format, beginning with % x: %w", w.head[:min(8, len(w.head))], detect.ErrLimit))
+	case f.Zip != nil && f.Zip.Prefixed && len(f.Also) == 0 && !program && !f.textBefore(w):
+		f.unread("read/zip", fmt.Errorf("the bytes before the archive are of no known format: %w", detect.ErrLimit))
 	}
-	f.unread("read/file", fmt.Errorf("content of no known format, beginning with % x: %w", w.head[:min(8, len(w.head))], detect.ErrLimit))
+}
+
+// textBefore reports whether plain text, such as a script that unpacks it, comes
+// before an archive.
+func (f *File) textBefore(w window) bool {
+	first := int64(len(w.head))
+	for _, e := range f.Zip.Entries {
+		first = min(first, e.Header)
+	}
+	return first >= 0 && first < int64(len(w.head)) && plain(w.head[:first])
 }
 
 // openStorage looks at the head of raw tensor bytes: a loader copies them and

@@ -50,7 +50,7 @@ func (f *File) tryGGUF(ctx context.Context, w window) bool {
 }
 
 func (f *File) tryONNX(ctx context.Context, w window) bool {
-	if f.Format != "" || len(w.head) < 4 || !onnx.Sniff(ctx, f.R, f.Size) {
+	if len(w.head) < 4 || !onnx.Sniff(ctx, f.R, f.Size) {
 		return false
 	}
 	f.claim("onnx")

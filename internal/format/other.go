@@ -37,7 +37,7 @@ var marks = []mark{
 }
 
 // recognise names the format of content that no reader of this package reads.
-func recognise(_ *File, w window) (string, bool) {
+func recognise(w window) (string, bool) {
 	for _, m := range marks {
 		if len(w.head) >= m.at+len(m.magic) && string(w.head[m.at:m.at+len(m.magic)]) == m.magic {
 			return m.name, true
@@ -65,14 +65,17 @@ func (f *File) tryExecutable(w window) bool {
 }
 
 // plain reports whether b is UTF-8 text without control characters.
-func plain(b []byte) bool {
+func plain(b []byte) bool { return printable(b) && utf8.Valid(b) }
+
+// printable reports whether b has no control characters that text never has.
+func printable(b []byte) bool {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
 	for i, c := range b {
 		if c < ' ' && c != '\n' && c != '\r' && c != '\t' && c != '\f' && c != '\x1b' && c != '\v' && c != '\b' || c == 0x7f {
 			return i > 0 && i == len(b)-1 && c == 0x1a // the end mark of old text files
 		}
 	}
-	return utf8.Valid(b)
+	return true
 }
 
 // tryMedia reports whether f is plainly an image or a sound: the signature, the

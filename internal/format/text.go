@@ -16,8 +16,8 @@ import (
 // tryText reports whether all of f is text. A text file is no container and no
 // pickle, or it would have been recognised before. Templates and configurations
 // in it are parsed.
-func (f *File) tryText(ctx context.Context) bool {
-	if f.Size > f.limits().Text {
+func (f *File) tryText(ctx context.Context, w window) bool {
+	if f.Size > f.limits().Text || !printable(w.head) {
 		return false
 	}
 	b, err := f.content(f.limits().Text)

@@ -28,7 +28,7 @@ imported (CVE-2025-1550), and functions of Keras itself download files
 open paths and addresses (CVE-2025-12058).`,
 	Rules: []warden.Rule{
 		{
-			ID: "WDN-MF-040", Title: "Lambda layer with bytecode", Severity: warden.Critical,
+			ID: "WDN-MF-040", Title: "Lambda layer with code", Severity: warden.Critical,
 			Advice:     "Do not load the model. Ask for one without Lambda layers, or for the code that builds it and weights alone.",
 			Frameworks: []string{"owasp-llm@2025:LLM03", "mitre-atlas@5.6.0:AML.T0011.000", "mitre-atlas@5.6.0:AML.T0018.002"},
 		},
@@ -212,8 +212,8 @@ func (k *kerasWalk) lambda(layer, fn jsontext.Value) {
 			return
 		}
 	case jsontext.String:
-		if name := fn.Text(); len(name) > 200 || strings.ContainsAny(name, "=\n") {
-			k.bytecode(layer, name)
+		if name := fn.Text(); strings.ContainsAny(name, "=(:\n") {
+			k.emit("WDN-MF-040", warden.High, layer, name, "A layer carries source code in place of the name of a function.")
 		} else {
 			k.emit("WDN-MF-048", warden.Medium, layer, name, "Running the model calls the function %q, whatever it is where the model is loaded.", name)
 		}

@@ -49,6 +49,7 @@ func TestKeras(t *testing.T) {
 	zip("lambda", model(layerOf("keras.layers", "Lambda", lambda)), "WDN-MF-040")
 	zip("lambda_nested", model(layerOf("keras.layers", "Lambda", lambda3)), "WDN-MF-040")
 	zip("lambda_as_activation", model(layerOf("keras.layers", "Dense", `{"activation": {"class_name": "__lambda__", "config": {"code": "`+code+`"}}}`)), "WDN-MF-040")
+	zip("lambda_as_text", model(layerOf("keras.layers", "Lambda", `{"function": "lambda x: x + 1"}`)), "WDN-MF-040")
 	zip("named_function", model(layerOf("keras.layers", "Lambda", `{"function": "my_function", "function_type": "function"}`)), "WDN-MF-048")
 	zip("module", model(fn("os", "system")), "WDN-MF-041")
 	zip("builtins_exec", model(fn("builtins", "exec")), "WDN-MF-041")

@@ -24,6 +24,7 @@ type Held struct {
 
 	mem  []byte
 	file *os.File // unlinked; nil while the data fits into memory
+	name string   // of file where it could not be unlinked while open
 }
 
 // ReadAt implements [io.ReaderAt].
@@ -45,7 +46,10 @@ func (h *Held) ReadAt(p []byte, off int64) (int, error) {
 func (h *Held) Close() {
 	h.mem = nil
 	if h.file != nil {
-		_ = h.file.Close() // it is unlinked: nothing to keep
+		_ = h.file.Close() // nothing in it is to be kept
+	}
+	if h.name != "" {
+		_ = os.Remove(h.name)
 	}
 }
 
@@ -112,13 +116,12 @@ func (h *Held) spool() error {
 		return fmt.Errorf("create temporary file: %w", err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("unlink temporary file: %w", err)
+		h.name = f.Name() // Windows removes no open file: Close does
 	}
+	h.file = f
 	if _, err := f.Write(h.mem); err != nil {
-		_ = f.Close()
 		return fmt.Errorf("write temporary file: %w", err)
 	}
-	h.file, h.mem = f, nil
+	h.mem = nil
 	return nil
 }

@@ -100,7 +100,8 @@ type walker struct {
 
 func (w *walker) walk(ctx context.Context) error {
 	var h [blockBytes]byte
-	for off := int64(0); off+blockBytes <= w.size; {
+	off := int64(0)
+	for off+blockBytes <= w.size {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("header at %d: %w", off, err)
 		}
@@ -130,6 +131,12 @@ func (w *walker) walk(ctx context.Context) error {
 			return fmt.Errorf("more than %d members: %w", w.lim.Members, detect.ErrLimit)
 		}
 		off = next
+	}
+	if off < w.size {
+		h = [blockBytes]byte{}
+		if _, err := w.r.ReadAt(h[:w.size-off], off); err != nil && !errors.Is(err, io.EOF) || h != [blockBytes]byte{} {
+			return fmt.Errorf("the last %d bytes at %d are not a header: %w", w.size-off, off, io.ErrUnexpectedEOF)
+		}
 	}
 	return nil
 }
