@@ -20,6 +20,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/rules"
 )
 
 // A Config is the whole configuration of `warden serve`. [DefaultConfig] runs.
@@ -93,8 +94,8 @@ func LoadConfig(name string, getenv func(string) string) (Config, error) {
 			return c, configError(name, err)
 		}
 		if len(bytes.TrimSpace(text)) > 0 {
-			if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&c); err != nil {
-				return c, configError(name, errors.New(strings.TrimSpace(yaml.FormatError(err, false, true))))
+			if err := rules.DecodeStrict(text, &c); err != nil {
+				return c, configError(name, err)
 			}
 		}
 	}
