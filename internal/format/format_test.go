@@ -76,7 +76,7 @@ func TestOpen(t *testing.T) {
 		{"o.npy", objects, []string{"o.npy npy", "o.npy!@128 pickle"}},
 		{"a.npz", formattest.Zip(entry{Name: "a.npy", Data: array}, entry{Name: "o.npy", Data: objects, Deflate: true}), []string{"a.npz npz", "a.npz!/a.npy npy", "a.npz!/o.npy npy", "a.npz!/o.npy!@128 pickle"}},
 		{"t.safetensors", tensors, []string{"t.safetensors safetensors"}},
-		{"t.safetensors", append(bytes.Clone(tensors), formattest.Zip(entry{Name: "x", Data: []byte(number)})...), []string{"t.safetensors zip+safetensors", "t.safetensors!/x pickle"}},
+		{"t.safetensors", append(bytes.Clone(tensors), formattest.Zip(entry{Name: "x", Data: []byte(number)})...), []string{"t.safetensors safetensors+zip", "t.safetensors!/x pickle"}},
 		{"a.tar", formattest.Tar(formattest.TarEntry{Name: "x/a.pkl", Data: []byte(number)}, formattest.TarEntry{Name: "l", Type: '2', Link: "a"}), []string{"a.tar tar", "a.tar!/x/a.pkl pickle"}},
 		{"e.zip", formattest.Zip(entry{Name: "a", Data: []byte("0123456789abcdefghijkl"), Flags: 1, DirSize: 10}), []string{"e.zip zip", "e.zip error failed"}},
 		{"config.json", []byte(`{"auto_map": {"AutoModel": "m.M"}}`), []string{"config.json (text) skipped"}},

@@ -79,6 +79,9 @@ func (f *File) identify(ctx context.Context, w window) {
 		f.claim(name)
 		f.unread("read/"+name, fmt.Errorf("%s is recognised but not read yet: %w", name, detect.ErrLimit))
 	}
+	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 { // what it begins with is outermost
+		f.Format, f.Also[0] = f.Also[0], f.Format
+	}
 	program := f.tryExecutable(w)
 	switch {
 	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w):

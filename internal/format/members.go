@@ -78,6 +78,15 @@ func (v *visit) member(ctx context.Context, m *File, unread error) {
 	v.done = v.done || !v.yield(m, nil)
 }
 
+// hold is how much of a member stays in memory: less for each level, so that all
+// levels together stay below twice the limit.
+func (v *visit) hold() int64 { return v.f.limits().Hold >> v.f.depth }
+
+// path names a member. Names are hostile text.
+func (v *visit) path(name string) string {
+	return v.f.Path + "!/" + detect.Printable(name, 1024)
+}
+
 func (v *visit) zip(ctx context.Context) {
 	if v.f.Zip == nil {
 		return
@@ -96,7 +105,7 @@ func (v *visit) zip(ctx context.Context) {
 // entry opens one zip member as the most lenient loader would: whatever its
 // flags, check and declared size say.
 func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
-	m := &File{Path: v.f.Path + "!/" + e.Name, Name: path.Base(e.Name)}
+	m := &File{Path: v.path(e.Name), Name: path.Base(e.Name)}
 	raw := io.NewSectionReader(v.f.R, e.Data, e.Packed)
 	m.storage = v.f.tensors() && storageName(e.Name)
 	if e.Link() {
@@ -121,7 +130,7 @@ func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
 		v.fail(fmt.Errorf("%s: %w", m.Path, err))
 		return
 	}
-	held, err := expand.Hold(ctx, r, e.Packed, v.f.budget)
+	held, err := expand.Hold(ctx, r, e.Packed, v.hold(), v.f.budget)
 	defer held.Close()
 	if held.Size == 0 && err != nil && e.Flags&(zipfile.FlagEncrypted|zipfile.FlagStrong) != 0 {
 		v.fail(fmt.Errorf("%s: %w: its contents were not read", m.Path, ErrEncrypted))
@@ -155,7 +164,7 @@ func (v *visit) headOnly(ctx context.Context, m *File, e zipfile.Entry, open fun
 	if err != nil {
 		return false
 	}
-	held, _ := expand.Hold(ctx, io.LimitReader(r, edge), e.Packed, v.f.budget) // an error shows again when the whole is read
+	held, _ := expand.Hold(ctx, io.LimitReader(r, edge), e.Packed, edge, v.f.budget) // an error shows again when the whole is read
 	defer held.Close()
 	if held.Size < edge {
 		return false
@@ -243,7 +252,7 @@ func (v *visit) tar(ctx context.Context) {
 			return
 		}
 		m := &File{
-			Path: v.f.Path + "!/" + e.Name, Name: path.Base(e.Name),
+			Path: v.path(e.Name), Name: path.Base(e.Name),
 			R: io.NewSectionReader(v.f.R, e.Data, e.Size), Size: e.Size,
 		}
 		var err error
@@ -265,7 +274,7 @@ func (v *visit) wrapped(ctx context.Context) {
 		v.fail(fmt.Errorf("%s: %s: %w", f.Path, f.wrapper, err))
 		return
 	}
-	held, err := expand.Hold(ctx, r, f.Size, f.budget)
+	held, err := expand.Hold(ctx, r, f.Size, v.hold(), f.budget)
 	defer held.Close()
 	name := strings.TrimSuffix(f.Name, path.Ext(f.Name))
 	if ext := f.ext(); name == "" || ext == ".joblib" || ext == ".pkl" || ext == ".bin" {
@@ -274,7 +283,7 @@ func (v *visit) wrapped(ctx context.Context) {
 	if err != nil && !errors.Is(err, detect.ErrLimit) {
 		err = fmt.Errorf("%s: %w", f.wrapper, err)
 	}
-	v.member(ctx, &File{Path: f.Path + "!/" + name, Name: name, R: held, Size: held.Size}, err)
+	v.member(ctx, &File{Path: v.path(name), Name: name, R: held, Size: held.Size}, err)
 }
 
 // at opens the bytes from off to the end.

@@ -29,7 +29,7 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
 		return true
 	}
-	if jinja.Has(string(b)) {
+	if jinja.Has(b) {
 		strict := slices.Contains([]string{".jinja", ".jinja2", ".j2", ".template"}, f.ext())
 		f.template(ctx, "", string(b), 0, strict)
 		if strict {
@@ -123,7 +123,7 @@ func (f *File) jsonTemplates(ctx context.Context, doc *jsontext.Doc) {
 		start, _ := v.Span()
 		if key := v.Key(); templateKey(key) {
 			f.template(ctx, key, v.Text(), start+1, true)
-		} else if raw := v.Raw(); strings.Contains(raw, "{") && jinja.Has(v.Text()) {
+		} else if raw := v.Raw(); strings.Contains(raw, "{") && jinja.Has([]byte(v.Text())) {
 			f.template(ctx, key, v.Text(), start+1, false)
 		} else {
 			return true

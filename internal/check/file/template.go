@@ -90,7 +90,9 @@ type templateWalk struct {
 	folder
 	internals, computed, named, loads, endless hit
 	power                                      bool
-	loop                                       []float64 // iterations of the open loops
+	steps                                      int
+	stopped                                    func() bool // asked at every 4,096th node
+	loop                                       []float64   // iterations of the open loops
 }
 
 func (h *hit) add(n *jinja.Node) {
@@ -101,13 +103,16 @@ func (h *hit) add(n *jinja.Node) {
 
 func runTemplates(ctx context.Context, p *detect.Pass[*format.File]) error {
 	for _, t := range p.Subject.Templates {
-		w := &templateWalk{folder: folder{known: map[string]string{}}}
+		w := &templateWalk{folder: folder{known: map[string]string{}}, stopped: func() bool { return ctx.Err() != nil }}
 		for i, n := range t.Tree.Nodes {
 			if i%64 == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
 			w.learn(n)
 			w.statement(n)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		w.report(p, t)
 	}
@@ -214,6 +219,10 @@ func number(n *jinja.Node) float64 {
 
 // expression judges one node of a tree.
 func (w *templateWalk) expression(n *jinja.Node) {
+	if w.steps++; w.steps&4095 == 0 && w.stopped() {
+		w.steps-- // and so for every node that is left
+		return
+	}
 	switch n.Kind {
 	case jinja.Name:
 		if strings.HasPrefix(n.Text, "__") && strings.HasSuffix(n.Text, "__") {

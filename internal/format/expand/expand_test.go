@@ -55,7 +55,7 @@ func hold(t *testing.T, kind string, b []byte, lim bound.Limits) (string, error)
 	if err != nil {
 		return "", err
 	}
-	h, err := expand.Hold(t.Context(), r, int64(len(b)), bound.NewBudget(lim))
+	h, err := expand.Hold(t.Context(), r, int64(len(b)), lim.Hold, bound.NewBudget(lim))
 	defer h.Close()
 	out := make([]byte, h.Size)
 	if n, rerr := h.ReadAt(out, 0); int64(n) != h.Size {

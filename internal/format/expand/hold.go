@@ -56,10 +56,10 @@ func (h *Held) Close() {
 // chunk is how much is decompressed between two looks at ctx and the limits.
 const chunk = 64 << 10
 
-// Hold reads r to its end. The packed bytes it comes from bound the ratio. With
+// Hold reads r to its end; up to inMemory bytes stay in memory. The packed bytes it comes from bound the ratio. With
 // an error it still returns what was read before, which a streaming loader
 // would have used. The result is never nil.
-func Hold(ctx context.Context, r io.Reader, packed int64, b *bound.Budget) (*Held, error) {
+func Hold(ctx context.Context, r io.Reader, packed, inMemory int64, b *bound.Budget) (*Held, error) {
 	h, lim := &Held{}, b.Limits()
 	buf := make([]byte, chunk)
 	for {
@@ -71,7 +71,7 @@ func Hold(ctx context.Context, r io.Reader, packed int64, b *bound.Budget) (*Hel
 			if err := b.Expand(int64(n)); err != nil {
 				return h, fmt.Errorf("%w: %w", ErrBomb, err)
 			}
-			if err := h.write(buf[:n], lim); err != nil {
+			if err := h.write(buf[:n], inMemory, lim.Spool); err != nil {
 				return h, err
 			}
 			if h.Size > lim.RatioFrom && h.Size/max(packed, 1) >= lim.Ratio {
@@ -87,15 +87,15 @@ func Hold(ctx context.Context, r io.Reader, packed int64, b *bound.Budget) (*Hel
 	}
 }
 
-func (h *Held) write(p []byte, lim bound.Limits) error {
-	if h.file == nil && h.Size+int64(len(p)) <= lim.Hold {
+func (h *Held) write(p []byte, inMemory int64, spool bool) error {
+	if h.file == nil && h.Size+int64(len(p)) <= inMemory {
 		h.mem = append(h.mem, p...)
 		h.Size += int64(len(p))
 		return nil
 	}
 	if h.file == nil {
-		if !lim.Spool {
-			return fmt.Errorf("member larger than %d bytes needs a temporary file, which --no-spool forbids: %w", lim.Hold, detect.ErrLimit)
+		if !spool {
+			return fmt.Errorf("member larger than %d bytes needs a temporary file, which --no-spool forbids: %w", inMemory, detect.ErrLimit)
 		}
 		if err := h.spool(); err != nil {
 			return err

@@ -6,9 +6,9 @@
 package jinja
 
 import (
+	"bytes"
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
@@ -42,6 +42,8 @@ type Node struct {
 	Text       string
 	Kids       []*Node
 	Start, End int
+
+	depth int // of the tree below, 0 before it is known
 }
 
 // A Template is a parsed template: its tags and outputs in order, flat.
@@ -54,7 +56,9 @@ type Template struct {
 const maxTokens = 1_000_000
 
 // Has reports whether text holds anything that a template engine would run.
-func Has(text string) bool { return strings.Contains(text, "{{") || strings.Contains(text, "{%") }
+func Has(text []byte) bool {
+	return bytes.Contains(text, []byte("{{")) || bytes.Contains(text, []byte("{%"))
+}
 
 // Parse reads a template. With an error it returns what was read before.
 func Parse(ctx context.Context, source string, lim bound.Limits) (*Template, error) {

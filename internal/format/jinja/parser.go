@@ -231,16 +231,24 @@ func (p *parser) binary(level int) (*Node, error) {
 	return nil, err
 }
 
-// long bounds how deep a chain of operators leans to the left, since trees are
-// walked by recursion.
+// long bounds how deep a tree becomes by a chain of operators, attributes or
+// filters, since trees are walked by recursion.
 func (p *parser) long(n *Node) error {
-	depth := 0
-	for ; len(n.Kids) > 0; n = n.Kids[0] {
-		if depth++; depth > maxChain {
-			return fmt.Errorf("template: chain of more than %d operators at byte %d: %w", maxChain, n.Start, detect.ErrLimit)
-		}
+	if n.levels() > maxChain {
+		return fmt.Errorf("template: chain of more than %d operators at byte %d: %w", maxChain, n.Start, detect.ErrLimit)
 	}
 	return nil
+}
+
+// levels returns the depth of the tree, which is computed once for each node.
+func (n *Node) levels() int {
+	if n.depth == 0 {
+		n.depth = 1
+		for _, k := range n.Kids {
+			n.depth = max(n.depth, 1+k.levels())
+		}
+	}
+	return n.depth
 }
 
 // maxChain bounds one chain such as a.b.c or a + b + c.

@@ -33,8 +33,8 @@ const (
 	Object
 )
 
-// maxNodes bounds the values of one document: 40 bytes each.
-const maxNodes = 4_000_000
+// maxNodes bounds the values of one document: 28 bytes each.
+const maxNodes = 3_000_000
 
 type node struct {
 	kind       Kind

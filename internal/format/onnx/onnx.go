@@ -50,7 +50,7 @@ type Model struct {
 }
 
 // maxOps bounds the distinct operators that are kept.
-const maxOps = 100_000
+const maxOps = 10_000
 
 // errFull ends a walk that has seen enough.
 var errFull = errors.New("enough")

@@ -108,7 +108,7 @@ func (z *reader) checkNames(list []Entry) {
 // those inside a stored member, which is examined as an archive of its own.
 func (z *reader) earlier(ctx context.Context, tail []byte, tailAt int64, last int) {
 	inside := z.spans()
-	for i := last - 1; i >= 0; i-- {
+	for i, n := last-1, 0; i >= 0; i-- {
 		i = bytes.LastIndex(tail[:i+4], []byte("PK\x05\x06"))
 		if i < 0 || ctx.Err() != nil {
 			return
@@ -121,12 +121,19 @@ func (z *reader) earlier(ctx context.Context, tail []byte, tailAt int64, last in
 		if err != nil {
 			continue // no loader uses it, and it names nothing that could be read
 		}
+		if n++; n > maxEnds {
+			z.fail(fmt.Errorf("more than %d end records: %w", maxEnds, detect.ErrLimit))
+			return
+		}
 		z.differ("", at, "a second end record names another directory")
 		for _, e := range z.directory(ctx, p, Earlier) {
 			z.add(e)
 		}
 	}
 }
+
+// maxEnds bounds the end records whose directories are read.
+const maxEnds = 16
 
 type span struct{ start, end int64 }
 

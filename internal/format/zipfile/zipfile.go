@@ -8,6 +8,7 @@
 package zipfile
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -276,35 +277,32 @@ func (z *reader) directory(ctx context.Context, p place, view View) (list []Entr
 		z.fail(fmt.Errorf("directory of %d bytes, at most %d: %w", p.size, z.lim.Header, detect.ErrLimit))
 		return nil
 	}
-	buf := make([]byte, p.size) // compared with what remains, and with the limit
-	if n, err := z.r.ReadAt(buf, p.off); int64(n) < p.size {
-		z.fail(fmt.Errorf("directory at %d: %w", p.off, err))
-		return nil
-	}
 	if z.dirAt == 0 || p.off < z.dirAt {
 		z.dirAt = p.off
 	}
-	for at := 0; at < len(buf); {
+	src := bufio.NewReaderSize(io.NewSectionReader(z.r, p.off, p.size), 64<<10)
+	var b [centralBytes]byte
+	for at := int64(0); at < p.size; {
 		if len(list)%1024 == 0 && ctx.Err() != nil {
 			z.fail(fmt.Errorf("directory entry %d: %w", len(list), ctx.Err()))
 			return list
 		}
-		b := buf[at:]
-		if len(b) < centralBytes || le32(b) != sigCentral {
-			z.fail(fmt.Errorf("directory entry %d at %d is damaged", len(list), p.off+int64(at)))
+		if _, err := io.ReadFull(src, b[:]); err != nil || le32(b[:]) != sigCentral {
+			z.fail(fmt.Errorf("directory entry %d at %d is damaged", len(list), p.off+at))
 			return list
 		}
 		n, x, c := int(le16(b[28:])), int(le16(b[30:])), int(le16(b[32:]))
-		if len(b) < centralBytes+n+x+c {
-			z.fail(fmt.Errorf("directory entry %d at %d is cut off", len(list), p.off+int64(at)))
+		rest := make([]byte, n+x+c) // at most 192 KiB
+		if _, err := io.ReadFull(src, rest); err != nil {
+			z.fail(fmt.Errorf("directory entry %d at %d is cut off", len(list), p.off+at))
 			return list
 		}
 		e := Entry{
-			Name: string(b[centralBytes : centralBytes+n]), View: view,
+			Name: string(rest[:n]), View: view,
 			Flags: le16(b[8:]), Method: le16(b[10:]), CRC: le32(b[16:]),
 			Packed: int64(le32(b[20:])), Size: int64(le32(b[24:])), Header: int64(le32(b[42:])), Mode: le32(b[38:]),
 		}
-		zip64(b[centralBytes+n:centralBytes+n+x], &e.Size, &e.Packed, &e.Header)
+		zip64(rest[n:n+x], &e.Size, &e.Packed, &e.Header)
 		e.Header += p.shift
 		if len(list) >= z.lim.Members {
 			z.fail(fmt.Errorf("more than %d members: %w", z.lim.Members, detect.ErrLimit))
@@ -312,7 +310,7 @@ func (z *reader) directory(ctx context.Context, p place, view View) (list []Entr
 		}
 		z.attach(&e)
 		list = append(list, e)
-		at += centralBytes + n + x + c
+		at += int64(centralBytes + n + x + c)
 	}
 	if p.count != uint64(len(list)) && p.count&0xffff != uint64(len(list))&0xffff {
 		z.differ("", p.off, "the end record declares %d members, the directory holds %d", p.count, len(list))
