@@ -3,6 +3,7 @@ package format_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -155,6 +156,30 @@ func TestWeightsAreNotRead(t *testing.T) {
 	st.size = int64(len(st.head)) + size
 	if got := tree(t.Context(), "a.safetensors", st, st.size, format.DefaultLimits()); len(got) != 1 || strings.Contains(got[0], "skipped") || st.read > 1<<20 {
 		t.Errorf("%q, %d bytes read", got, st.read)
+	}
+}
+
+// TestBigTorchIsNotRead opens a torch archive with a storage of 3 GB.
+func TestBigTorchIsNotRead(t *testing.T) {
+	const size = 3 << 30
+	b := formattest.Zip(entry{Name: "m/data/0", Data: []byte("zzzz")}, entry{Name: "m/data.pkl", Data: []byte(number)})
+	const data = 30 + len("m/data/0")
+	head, tail := bytes.Clone(b[:data]), bytes.Clone(b[data+4:])
+	put := func(b []byte, at int, v uint32) { binary.LittleEndian.PutUint32(b[at:], v) }
+	put(head, 18, size)
+	put(head, 22, size)
+	dir := bytes.Index(tail, []byte("PK\x01\x02"))
+	put(tail, dir+20, size)
+	put(tail, dir+24, size)
+	second := dir + 1 + bytes.Index(tail[dir+1:], []byte("PK\x01\x02"))
+	put(tail, second+42, uint32(data+size))
+	end := bytes.Index(tail, []byte("PK\x05\x06"))
+	put(tail, end+16, uint32(data+size+dir))
+	r := &counted{head: head, tail: tail, size: int64(data+size) + int64(len(tail))}
+	got := tree(t.Context(), "m.pt", r, r.size, format.DefaultLimits())
+	want := []string{"m.pt torch-zip", "m.pt!/m/data/0 (tensor)", "m.pt!/m/data.pkl pickle"}
+	if d := cmp.Diff(want, got); d != "" || r.read > 2<<20 {
+		t.Errorf("%s%d bytes read", d, r.read)
 	}
 }
 
