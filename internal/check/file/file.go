@@ -19,6 +19,7 @@ func All() []*detect.Detector[*format.File] {
 		onnxModels,
 		kerasModels,
 		disguises,
+		metadata(),
 		pickles,
 	})
 }
