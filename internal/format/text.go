@@ -29,8 +29,8 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
 		return true
 	}
-	if jinja.Has(b) {
-		strict := slices.Contains([]string{".jinja", ".jinja2", ".j2", ".template"}, f.ext())
+	strict := slices.Contains([]string{".jinja", ".jinja2", ".j2", ".template"}, f.ext())
+	if strict || jinja.Has(b) && slices.Contains(mayHoldTemplates, f.ext()) {
 		f.template(ctx, "", string(b), 0, strict)
 		if strict {
 			f.claim("jinja")
@@ -38,6 +38,10 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	}
 	return true
 }
+
+// mayHoldTemplates are the extensions of texts that a model loader may render.
+// Braces in source code and documents mean other things.
+var mayHoldTemplates = []string{"", ".txt", ".yaml", ".yml", ".json", ".jsonl", ".toml", ".cfg", ".ini", ".prompt", ".tmpl", ".tpl", ".modelfile", ".conf"}
 
 // template parses one template. One that is not strict may be other text with
 // braces in it: damage then means that no engine would take it.

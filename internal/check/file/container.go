@@ -74,7 +74,14 @@ func runContainers(ctx context.Context, p *detect.Pass[*format.File]) error {
 		}
 	}
 	if f.BadCheck {
-		p.Report("WDN-MF-096", whole(f), "Python refuses this member for its wrong checksum; torch loads it without a look.")
+		severity := warden.High
+		if strings.HasPrefix(f.In, "torch") {
+			severity = warden.Medium // torch.serialization.set_crc32_options(False) writes such files
+		}
+		p.Emit(warden.Finding{
+			Rule: "WDN-MF-096", Severity: severity, At: whole(f),
+			Message: "Python refuses this member for its wrong checksum; torch loads it without a look.",
+		})
 	}
 	if f.Zip != nil {
 		if err := zipTricks(ctx, p, f.Zip); err != nil {
@@ -108,7 +115,7 @@ func zipTricks(ctx context.Context, p *detect.Pass[*format.File], a *zipfile.Arc
 		}
 		outside(p, where, e.Name)
 		if e.Link() {
-			p.Emit(warden.Finding{Rule: "WDN-MF-092", Severity: warden.High, At: where, Message: "Unpacking creates a symbolic link.", Evidence: e.Name})
+			p.Emit(warden.Finding{Rule: "WDN-MF-092", Severity: warden.Medium, At: where, Message: "Unpacking creates a symbolic link.", Evidence: e.Name})
 		}
 	}
 	if a.Trailing > 0 {
@@ -119,6 +126,10 @@ func zipTricks(ctx context.Context, p *detect.Pass[*format.File], a *zipfile.Arc
 
 func tarTricks(ctx context.Context, p *detect.Pass[*format.File], a *tarfile.Archive) error {
 	f := p.Subject
+	through, err := behindLinks(ctx, a)
+	if err != nil {
+		return err
+	}
 	for _, d := range a.Differences {
 		p.Report("WDN-MF-090", whole(f), "Two readers see different things: %s.", d)
 	}
@@ -135,6 +146,9 @@ func tarTricks(ctx context.Context, p *detect.Pass[*format.File], a *tarfile.Arc
 				target = path.Join(path.Dir(e.Name), e.Link)
 			}
 			if path.IsAbs(e.Link) || escapes(target) {
+				severity = warden.Medium // as in images of file systems
+			}
+			if severity == warden.Medium && through[path.Clean(e.Name)] {
 				severity = warden.High
 			}
 			p.Emit(warden.Finding{
@@ -147,6 +161,35 @@ func tarTricks(ctx context.Context, p *detect.Pass[*format.File], a *tarfile.Arc
 	}
 	return nil
 }
+
+// behindLinks returns the links that the name of another member leads through,
+// or that a member of the same name is written to.
+func behindLinks(ctx context.Context, a *tarfile.Archive) (map[string]bool, error) {
+	links, used := map[string]bool{}, map[string]bool{}
+	for i, e := range a.Entries {
+		if i%512 == 0 && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		name := path.Clean(e.Name)
+		for at, level := 0, 0; at < len(name) && level < maxLevels && len(links) > 0; level++ {
+			end := strings.IndexByte(name[at:], '/')
+			if end < 0 {
+				end = len(name) - at
+			}
+			if dir := name[:at+end]; links[dir] {
+				used[dir] = true
+			}
+			at += end + 1
+		}
+		if e.Type == tarfile.SymLink || e.Type == tarfile.HardLink {
+			links[name] = true
+		}
+	}
+	return used, nil
+}
+
+// maxLevels is how many folders of a name are compared with the links.
+const maxLevels = 64
 
 // outside reports a member whose name leads out of the folder.
 func outside(p *detect.Pass[*format.File], where warden.Location, name string) {

@@ -78,6 +78,7 @@ func TestContainers(t *testing.T) {
 		{Name: "gzip_modest", Subject: member(t, "m.gz", formattest.Gzip(noise[:1000]), small, "m")},
 		{Name: "tar_traversal", Subject: tar(formattest.TarEntry{Name: "/etc/x", Data: text}), Want: ids("WDN-MF-091")},
 		{Name: "tar_link_out", Subject: tar(formattest.TarEntry{Name: "a", Type: '2', Link: "../x"}), Want: ids("WDN-MF-092")},
+		{Name: "tar_through_link", Subject: tar(formattest.TarEntry{Name: "a", Type: '2', Link: "/etc"}, formattest.TarEntry{Name: "a/x", Data: text}), Want: ids("WDN-MF-092")},
 		{Name: "tar_device", Subject: tar(formattest.TarEntry{Name: "a", Type: '3'}), Want: ids("WDN-MF-092")},
 		{Name: "tar_two_sizes", Subject: tar(formattest.TarEntry{Name: "a", Data: text, PAX: "size=5\n"}), Want: ids("WDN-MF-090")},
 	})

@@ -225,7 +225,7 @@ func (w *templateWalk) expression(n *jinja.Node) {
 	}
 	switch n.Kind {
 	case jinja.Name:
-		if strings.HasPrefix(n.Text, "__") && strings.HasSuffix(n.Text, "__") {
+		if internals[n.Text] && n.Text != "mro" {
 			w.named.add(n)
 		}
 	case jinja.Attr:

@@ -74,16 +74,18 @@ func runTensorTables(ctx context.Context, p *detect.Pass[*format.File]) error {
 		return ctx.Err()
 	}
 	rules := map[safetensors.ProblemKind]struct {
-		id   warden.RuleID
-		text string
+		id       warden.RuleID
+		severity warden.Severity
+		text     string
 	}{
-		safetensors.Range:     {"WDN-MF-072", "A loader that follows the offsets reads what is not the tensor: %s."},
-		safetensors.Duplicate: {"WDN-MF-073", "Loaders differ in which entry they use: %s."},
-		safetensors.Unclaimed: {"WDN-MF-074", "The file carries bytes that no loader shows: %s."},
+		safetensors.Range:     {"WDN-MF-072", warden.High, "A loader that follows the offsets reads what is not the tensor: "},
+		safetensors.Outside:   {"WDN-MF-072", warden.Medium, "A loader that does not check reads behind the end of the file: "},
+		safetensors.Duplicate: {"WDN-MF-073", warden.High, "Loaders differ in which entry they use: "},
+		safetensors.Unclaimed: {"WDN-MF-074", warden.Medium, "The file carries bytes that no loader shows: "},
 	}
 	for _, problem := range h.Problems {
 		r := rules[problem.Kind]
-		p.Report(r.id, at(f, problem.Start, problem.End), r.text, problem.What)
+		p.Emit(warden.Finding{Rule: r.id, Severity: r.severity, At: at(f, problem.Start, problem.End), Message: r.text + problem.What + "."})
 	}
 	for i, m := range h.Metadata {
 		if i%4096 == 0 && ctx.Err() != nil {

@@ -179,7 +179,7 @@ func (r *reader) read() error {
 	if err != nil {
 		return err
 	}
-	if !r.fits("keys", keys, 13) || !r.fits("tensors", tensors, 24) {
+	if !r.fits("keys", keys, 10) || !r.fits("tensors", tensors, 20) {
 		return errSizes
 	}
 	for range keys {

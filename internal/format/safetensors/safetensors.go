@@ -25,7 +25,8 @@ type ProblemKind uint8
 
 // The kinds of problem.
 const (
-	Range     ProblemKind = iota // offsets out of order, overlapping or outside the file
+	Range     ProblemKind = iota // offsets that are no range, overlap or do not fit the shape
+	Outside                      // a tensor or the header goes on behind the end of the file
 	Duplicate                    // a key occurs twice
 	Unclaimed                    // bytes that belong to no tensor
 )
@@ -73,7 +74,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*He
 	n := binary.LittleEndian.Uint64(b[:])
 	switch {
 	case n > uint64(size-8):
-		h.add(Range, 0, 8, "the header has %d bytes, %d remain", n, size-8)
+		h.add(Outside, 0, 8, "the header has %d bytes, %d remain", n, size-8)
 		return h, fmt.Errorf("header of %d bytes, %d remain", n, size-8)
 	case n > uint64(lim.Header):
 		return h, fmt.Errorf("header of %d bytes, at most %d: %w", n, lim.Header, detect.ErrLimit)
@@ -130,7 +131,7 @@ func (h *Header) read(ctx context.Context, root jsontext.Value, size int64) erro
 			continue
 		}
 		if e.end > room {
-			h.add(Range, start, end, "tensor %q ends at %d of %d bytes of data", name, e.end, room)
+			h.add(Outside, start, end, "tensor %q ends at %d of %d bytes of data", name, e.end, room)
 			continue
 		}
 		e.name = name
