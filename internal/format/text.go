@@ -126,6 +126,7 @@ func (f *File) jsonTemplates(ctx context.Context, doc *jsontext.Doc) {
 		}
 		start, _ := v.Span()
 		if key := v.Key(); templateKey(key) {
+			f.claim("tokenizer")
 			f.template(ctx, key, v.Text(), start+1, true)
 		} else if raw := v.Raw(); strings.Contains(raw, "{") && jinja.Has([]byte(v.Text())) {
 			f.template(ctx, key, v.Text(), start+1, false)

@@ -83,6 +83,7 @@ var runners = map[string]bool{
 // hit is something that a template does, once per template and rule.
 type hit struct {
 	node  *jinja.Node
+	whole *jinja.Node // the tag or output around it
 	count int
 }
 
@@ -90,14 +91,15 @@ type templateWalk struct {
 	folder
 	internals, computed, named, loads, endless hit
 	power                                      bool
+	current                                    *jinja.Node // the tag or output being judged
 	steps                                      int
 	stopped                                    func() bool // asked at every 4,096th node
 	loop                                       []float64   // iterations of the open loops
 }
 
-func (h *hit) add(n *jinja.Node) {
+func (w *templateWalk) add(h *hit, n *jinja.Node) {
 	if h.count++; h.node == nil || n.Start < h.node.Start {
-		h.node = n
+		h.node, h.whole = n, w.current
 	}
 }
 
@@ -135,6 +137,7 @@ func (w *templateWalk) report(p *detect.Pass[*format.File], t format.Template) {
 		})
 	}
 	if w.power {
+		w.internals.node = w.internals.whole
 		emit("WDN-MF-080", warden.Critical, w.internals, "Rendering the template%s runs code: it walks from a value to the functions of the interpreter and calls them. Reached by: llama-cpp-python before 0.2.72, every renderer without a sandbox.")
 	} else {
 		emit("WDN-MF-080", warden.High, w.internals, "Rendering the template%s walks from a value to the internals of the interpreter.")
@@ -147,14 +150,15 @@ func (w *templateWalk) report(p *detect.Pass[*format.File], t format.Template) {
 
 // statement judges one tag or output.
 func (w *templateWalk) statement(n *jinja.Node) {
+	w.current = n
 	if n.Kind == jinja.Tag {
 		switch n.Text {
 		case "include", "import", "from", "extends":
-			w.loads.add(n)
+			w.add(&w.loads, n)
 		case "for":
 			w.loop = append(w.loop, w.iterations(n))
 			if total := product(w.loop); total > maxIterations {
-				w.endless.add(n)
+				w.add(&w.endless, n)
 			}
 		case "endfor":
 			w.loop = w.loop[:max(0, len(w.loop)-1)]
@@ -226,7 +230,7 @@ func (w *templateWalk) expression(n *jinja.Node) {
 	switch n.Kind {
 	case jinja.Name:
 		if internals[n.Text] && n.Text != "mro" {
-			w.named.add(n)
+			w.add(&w.named, n)
 		}
 	case jinja.Attr:
 		w.attribute(n, n.Text)
@@ -238,7 +242,7 @@ func (w *templateWalk) expression(n *jinja.Node) {
 		w.call(n)
 	case jinja.Op:
 		if len(n.Kids) == 2 && (n.Text == "*" || n.Text == "**") && number(n) > 1e9 {
-			w.endless.add(n)
+			w.add(&w.endless, n)
 		}
 	}
 }
@@ -247,7 +251,7 @@ func (w *templateWalk) expression(n *jinja.Node) {
 func (w *templateWalk) attribute(n *jinja.Node, path string) {
 	for name := range strings.SplitSeq(path, ".") {
 		if internals[name] {
-			w.internals.add(n)
+			w.add(&w.internals, n)
 		}
 		if powers[name] {
 			w.power = true
@@ -262,7 +266,7 @@ func (w *templateWalk) item(n *jinja.Node) {
 		return
 	}
 	if fragment(n.Kids[1]) {
-		w.computed.add(n)
+		w.add(&w.computed, n)
 	}
 }
 
@@ -311,7 +315,7 @@ func (w *templateWalk) lookup(n, arg *jinja.Node, always bool) {
 	case ok:
 		w.attribute(n, name)
 	case always && arg.Kind != jinja.Number, fragment(arg):
-		w.computed.add(n)
+		w.add(&w.computed, n)
 	}
 }
 
@@ -324,15 +328,15 @@ func (w *templateWalk) call(n *jinja.Node) {
 			return
 		}
 		if runners[callee.Text] {
-			w.named.add(n)
+			w.add(&w.named, n)
 		}
 	case jinja.Attr:
 		if base := root(callee); base != nil && base != callee && runners[base.Text] && powers[callee.Text] {
-			w.named.add(n)
+			w.add(&w.named, n)
 		}
 		if callee.Text == "format" || callee.Text == "format_map" {
 			if s, ok := w.text(callee.Kids[0]); ok && strings.Contains(s, "{") && slices.ContainsFunc(strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune("{}[].!: ", r) }), func(f string) bool { return internals[f] }) {
-				w.internals.add(n)
+				w.add(&w.internals, n)
 			}
 		}
 	}
