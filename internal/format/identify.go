@@ -77,7 +77,7 @@ func (f *File) identify(ctx context.Context, w window) {
 	}
 	if name, ok := recognise(w); ok {
 		f.claim(name)
-		f.unread("read/"+name, fmt.Errorf("%s is recognised but not read yet: %w", name, detect.ErrLimit))
+		f.unread("read/"+name, notYet(fmt.Sprintf("%s is recognised but not read yet", name)))
 	}
 	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 { // what it begins with is outermost
 		f.Format, f.Also[0] = f.Also[0], f.Format
@@ -85,9 +85,9 @@ func (f *File) identify(ctx context.Context, w window) {
 	program := f.tryExecutable(w)
 	switch {
 	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w):
-		f.unread("read/file", fmt.Errorf("content of no known format, beginning with % x: %w", w.head[:min(8, len(w.head))], detect.ErrLimit))
+		f.unread("read/file", notYet(fmt.Sprintf("content of no known format, beginning with % x", w.head[:min(8, len(w.head))])))
 	case f.Zip != nil && f.Zip.Prefixed && len(f.Also) == 0 && !program && !f.textBefore(w):
-		f.unread("read/zip", fmt.Errorf("the bytes before the archive are of no known format: %w", detect.ErrLimit))
+		f.unread("read/zip", notYet("the bytes before the archive are of no known format"))
 	}
 }
 
@@ -124,7 +124,7 @@ func (f *File) tryZip(ctx context.Context, w window) bool {
 	f.claim(zipKind(a))
 	switch kind := f.Format; kind {
 	case "torchscript", "torch-export", "skops", "torchserve-mar", "torch-package":
-		f.unread("read/"+kind, fmt.Errorf("%s is recognised; its members are read, its own rules are not applied yet: %w", kind, detect.ErrLimit))
+		f.unread("read/"+kind, notYet(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
 	}
 	return true
 }
@@ -185,7 +185,7 @@ func (f *File) tryTar(ctx context.Context, w window) bool {
 		f.claim("torch-tar")
 	case has["model_config.yaml"]:
 		f.claim("nemo")
-		f.unread("read/nemo", fmt.Errorf("nemo is recognised; its members are read, its configuration is not examined yet: %w", detect.ErrLimit))
+		f.unread("read/nemo", notYet("nemo is recognised; its members are read, its configuration is not examined yet"))
 	default:
 		f.claim("tar")
 	}

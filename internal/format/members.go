@@ -199,7 +199,7 @@ func unpack(ctx context.Context, method uint16, raw io.Reader) (io.Reader, error
 	case zipfile.AES:
 		return nil, fmt.Errorf("%w: its contents were not read", ErrEncrypted)
 	default:
-		return nil, fmt.Errorf("compression method %d is not read: %w", method, detect.ErrLimit)
+		return nil, notYet(fmt.Sprintf("compression method %d is not read", method))
 	}
 }
 
@@ -257,7 +257,7 @@ func (v *visit) tar(ctx context.Context) {
 		}
 		var err error
 		if e.Sparse {
-			err = fmt.Errorf("sparse member: its pieces were read, not the file they make: %w", detect.ErrLimit)
+			err = notYet("sparse member: its pieces were read, not the file they make")
 		}
 		v.member(ctx, m, err)
 	}

@@ -97,7 +97,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	})
 	for _, c := range foreign {
 		if all(c.keys, seen) {
-			f.unread("read/json", fmt.Errorf("%s: recognised but not examined yet: %w", c.what, detect.ErrLimit))
+			f.unread("read/json", notYet(fmt.Sprintf("%s: recognised but not examined yet", c.what)))
 		}
 	}
 	if root := doc.Root(); root.Get("class_name").Ok() && root.Get("config").Ok() {
