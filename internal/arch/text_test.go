@@ -83,6 +83,15 @@ func TestFrameworkReferences(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	owner := map[string]string{}
+	for _, d := range scan.Detectors() {
+		for _, r := range d.Rules {
+			if other, ok := owner[string(r.ID)]; ok {
+				t.Errorf("%s belongs to %s and to %s", r.ID, other, d.Name)
+			}
+			owner[string(r.ID)] = d.Name
+		}
+	}
 	for id, r := range scan.Rules() {
 		if len(r.Frameworks) == 0 || r.Title == "" || r.Advice == "" {
 			t.Errorf("%s: title, advice and frameworks are required", id)

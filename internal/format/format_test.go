@@ -218,3 +218,24 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestTextThatLoadersActOn is never called clean.
+func TestTextThatLoadersActOn(t *testing.T) {
+	for _, tt := range []struct {
+		name, text string
+		clean      bool
+	}{
+		{"broken.pkl", "(dp0\nS'a\n", false},
+		{"modeling.py", "import os\n", false},
+		{"setup.sh", "echo hello\n", false},
+		{"model_config.yaml", "model:\n  _target_: os.system\n", false},
+		{"conf.yml", "x: !!python/object/apply:os.system [id]\n", false},
+		{"README.md", "(dp0\nS'a\n", true},
+		{"plain.yaml", "a: 1\n", true},
+	} {
+		f, err := format.Open(t.Context(), tt.name, strings.NewReader(tt.text), int64(len(tt.text)), format.DefaultLimits())
+		if err != nil || (len(f.Unread) == 0) != tt.clean {
+			t.Errorf("%s: unread %v, %v; want clean %v", tt.name, f.Unread, err, tt.clean)
+		}
+	}
+}

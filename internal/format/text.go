@@ -25,6 +25,12 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 		return false
 	}
 	f.Kind = "text"
+	for _, u := range unexamined {
+		if slices.Contains(u.exts, f.ext()) && bytes.Contains(b, []byte(u.has)) {
+			f.unread("read/text", fmt.Errorf("%s: %w", u.what, detect.ErrLimit))
+			break
+		}
+	}
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
 		return true
@@ -37,6 +43,19 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 		}
 	}
 	return true
+}
+
+// unexamined are texts that some loader acts on and that are not examined yet,
+// by extension and a mark in the text. They are never clean.
+var unexamined = []struct {
+	exts      []string
+	has, what string
+}{
+	{[]string{".pkl", ".pickle", ".dill", ".joblib", ".pt", ".pth", ".ckpt", ".npy", ".npz"}, "", "named like a pickle, and no loader would read it as one"},
+	{[]string{".py", ".pyw"}, "", "Python source is not examined yet"},
+	{[]string{".sh", ".bash", ".ps1", ".bat", ".cmd"}, "", "scripts are not examined yet"},
+	{[]string{".yaml", ".yml"}, "_target_", "_target_ names a callable, which is not examined yet"},
+	{[]string{".yaml", ".yml"}, "!!python", "YAML that builds Python objects is not examined yet"},
 }
 
 // mayHoldTemplates are the extensions of texts that a model loader may render.

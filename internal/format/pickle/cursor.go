@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Errors of one stream, as a loader would raise them.
@@ -220,9 +221,18 @@ func (c *cursor) copy(ctx context.Context, off, n int64) (string, error) {
 	return string(b), nil
 }
 
-// line reads up to and including a newline and returns at most keep bytes of
-// it without the newline, and its full length without the newline.
-func (c *cursor) line(ctx context.Context, keep int) (string, int64, error) {
+// A lineRule says what a line may hold: reading ends with errOperand at the
+// first byte that no loader accepts there, so that a line that never ends in
+// binary data is not followed to its end.
+type lineRule struct {
+	keep int             // bytes that are returned
+	most int64           // bytes that the line may have; 0 means any number
+	only func(byte) bool // bytes that it may hold; nil means all
+}
+
+// line reads up to and including a newline and returns at most rule.keep bytes
+// of it without the newline, and its full length without the newline.
+func (c *cursor) line(ctx context.Context, rule lineRule) (string, int64, error) {
 	if c.frameEnd != 0 && c.pos >= c.frameEnd {
 		c.frameEnd = 0
 	}
@@ -231,7 +241,7 @@ func (c *cursor) line(ctx context.Context, keep int) (string, int64, error) {
 	if c.frameEnd != 0 {
 		limit = c.frameEnd
 	}
-	text, n, err := c.lineWithin(ctx, limit, keep)
+	text, n, err := c.lineWithin(ctx, limit, rule)
 	if err == nil || c.frameEnd == 0 || !errors.Is(err, errEnd) {
 		return text, n, err
 	}
@@ -244,10 +254,10 @@ func (c *cursor) line(ctx context.Context, keep int) (string, int64, error) {
 	case viewMemory, viewPlain:
 	}
 	c.pos, c.frameEnd = start, 0
-	return c.lineWithin(ctx, c.size, keep)
+	return c.lineWithin(ctx, c.size, rule)
 }
 
-func (c *cursor) lineWithin(ctx context.Context, limit int64, keep int) (string, int64, error) {
+func (c *cursor) lineWithin(ctx context.Context, limit int64, rule lineRule) (string, int64, error) {
 	var kept []byte
 	start := c.pos
 	for c.pos < limit {
@@ -263,7 +273,15 @@ func (c *cursor) lineWithin(ctx context.Context, limit int64, keep int) (string,
 		if i >= 0 {
 			part = chunk[:i]
 		}
-		if room := keep - len(kept); room > 0 {
+		if rule.only != nil {
+			if j := slices.IndexFunc(part, func(b byte) bool { return !rule.only(b) }); j >= 0 {
+				return "", 0, fmt.Errorf("byte %#02x in a line: %w", part[j], errOperand)
+			}
+		}
+		if n := c.pos - start + int64(len(part)); rule.most > 0 && n > rule.most {
+			return "", 0, fmt.Errorf("line of more than %d bytes: %w", rule.most, errOperand)
+		}
+		if room := rule.keep - len(kept); room > 0 {
 			kept = append(kept, part[:min(len(part), room)]...)
 		}
 		c.pos += int64(len(part))

@@ -13,6 +13,7 @@ import (
 const (
 	maxDigits   = 64       // of a number that is kept as such
 	inlineBytes = 64 << 10 // literals up to this are kept whole
+	nameBytes   = 1 << 20  // of a line that names something; longer ones name nothing that exists
 	headBytes   = 4 << 10  // of longer ones this much; the rest is read again when needed
 )
 
@@ -78,11 +79,17 @@ func (m *machine) opNumber(ctx context.Context, op byte) error {
 	case opLong1, opLong4:
 		return m.binaryLong(ctx, op)
 	}
-	text, n, err := m.cur.line(ctx, maxDigits)
+	text, n, err := m.cur.line(ctx, lineRule{keep: maxDigits, only: inNumber})
 	if err != nil {
 		return err
 	}
 	return m.textNumber(op, text, n)
+}
+
+// inNumber reports whether int or float of Python accept b somewhere: digits,
+// signs, letters (of infinity, nan, exponents and bases) and white space.
+func inNumber(b byte) bool {
+	return '0' <= b && b <= '9' || 'a' <= b|0x20 && b|0x20 <= 'z' || b == '.' || b == '_' || b == '+' || b == '-' || b == ' ' || '\t' <= b && b <= '\r'
 }
 
 func (m *machine) textNumber(op byte, text string, n int64) error {
@@ -223,7 +230,7 @@ func (m *machine) cut(id uint32, full int64) {
 }
 
 func (m *machine) textLine(ctx context.Context, op byte) error {
-	text, n, err := m.cur.line(ctx, int(m.job.lim.String))
+	text, n, err := m.cur.line(ctx, lineRule{keep: int(m.job.lim.String)})
 	if err != nil {
 		return err
 	}

@@ -26,25 +26,26 @@ var errStop = errors.New("stop")
 
 // A machine runs one stream.
 type machine struct {
-	cur      cursor
-	job      job
-	s        *Stream
-	a        *arena
-	stack    []uint32
-	marks    []int
-	memo     []uint32          // dense part; noValue means unset
-	sparse   map[uint64]uint32 // the rest
-	memoUsed int
-	proto    int
-	declared bool // a PROTO opcode was seen
-	trial    bool // no inner streams
-	charged  bool // its steps count against the shared work
-	folds    int  // depth of folding
-	arrays   int  // joblib arrays skipped
-	opStart  int64
-	ext      map[uint64]uint32 // extension codes registered by this stream
-	statuses []detect.Status
-	states   map[uint32]uint32 // of numpy.dtype objects: what BUILD gave them
+	cur       cursor
+	job       job
+	s         *Stream
+	a         *arena
+	stack     []uint32
+	marks     []int
+	memo      []uint32          // dense part; noValue means unset
+	sparse    map[uint64]uint32 // the rest
+	memoUsed  int
+	proto     int
+	declared  bool // a PROTO opcode was seen
+	trial     bool // no inner streams
+	charged   bool // its steps count against the shared work
+	straddled bool // an opcode began in a frame and ended behind it
+	folds     int  // depth of folding
+	arrays    int  // joblib arrays skipped
+	opStart   int64
+	ext       map[uint64]uint32 // extension codes registered by this stream
+	statuses  []detect.Status
+	states    map[uint32]uint32 // of numpy.dtype objects: what BUILD gave them
 }
 
 // A job is the bytes that streams are read from, and what may be spent on them.
@@ -142,8 +143,12 @@ func (m *machine) loop(ctx context.Context) error {
 			return err
 		}
 		m.s.Ops++
+		frame := m.cur.frameEnd
 		if err := m.step(ctx, op); err != nil {
 			return err
+		}
+		if frame != 0 && m.opStart < frame && m.cur.pos > frame && op != opFrame {
+			m.straddled = true
 		}
 	}
 }
@@ -414,7 +419,7 @@ func (m *machine) opMemo(ctx context.Context, op byte) error {
 }
 
 func (m *machine) memoKey(ctx context.Context) (uint64, error) {
-	text, _, err := m.cur.line(ctx, maxDigits)
+	text, _, err := m.cur.line(ctx, lineRule{keep: maxDigits, only: inNumber})
 	if err != nil {
 		return 0, err
 	}

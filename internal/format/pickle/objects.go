@@ -248,7 +248,7 @@ func (m *machine) tuple(items ...uint32) uint32 {
 
 // name reads one line of a GLOBAL or INST opcode.
 func (m *machine) name(ctx context.Context) (string, error) {
-	text, n, err := m.cur.line(ctx, headBytes)
+	text, n, err := m.cur.line(ctx, lineRule{keep: headBytes, most: nameBytes})
 	switch {
 	case err == nil && n > headBytes:
 		err = fmt.Errorf("name of %d bytes: %w", n, errOperand)
@@ -330,7 +330,7 @@ func (m *machine) register(module, name, code uint32) {
 func (m *machine) opPersistent(ctx context.Context, op byte) error {
 	var pid uint32
 	if op == opPersID {
-		text, _, err := m.cur.line(ctx, headBytes)
+		text, _, err := m.cur.line(ctx, lineRule{keep: headBytes, most: nameBytes})
 		if err != nil {
 			return err
 		}

@@ -241,6 +241,9 @@ func runViews(ctx context.Context, j job, pos int64, reuse *machine) *machine {
 		m.union(ctx, viewStream)
 		m.union(ctx, viewPure)
 	}
+	if m.straddled {
+		m.statuses = append(m.statuses, status(fmt.Errorf("stream at byte %d: an opcode reaches over the end of its frame, which no pickler writes: %w", m.s.Start, errDisagree)))
+	}
 	if m.arrays > 0 {
 		m.union(ctx, viewPlain)
 	}
