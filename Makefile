@@ -40,7 +40,7 @@ fuzz: ## every fuzz target for FUZZTIME, one after another
 	    echo "== $$t $$f $$d"; $(GO) test ./$$(dirname $$t) -run '^$$' -fuzz "^$$f\$$" -fuzztime $$d || exit 1; done; done
 
 generate: web ## API description, README table, rule pages, types and console
-	$(GO) test ./internal/api ./internal/arch -run 'TestOpenAPIIsCurrent|TestReadmeTable|TestRulePages' -update
+	$(GO) test ./internal/api ./internal/arch -run 'TestOpenAPIIsCurrent|TestReadmeTable|TestRulePages|TestCommandPages' -update
 
 web: ## rebuild the console; needs Node.js and npm
 	cd web && npm ci --no-audit --no-fund && npm run build
