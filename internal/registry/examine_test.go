@@ -182,7 +182,7 @@ func TestLineage(t *testing.T) {
 // TestJudgeForgetsOnChange: remembered facts do not outlive a change of state.
 func TestJudgeForgetsOnChange(t *testing.T) {
 	b := newBench(t)
-	d := b.push("team/model", map[string]string{"m.pkl": "."})
+	d := b.push("team/model", map[string]string{"m.pkl": "(dp0\nS'a'\nI1\ns."})
 	who := warden.Principal{ID: "service:gateway"}
 	serve := func() warden.Effect {
 		t.Helper()
