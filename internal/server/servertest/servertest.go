@@ -1,0 +1,185 @@
+// Package servertest composes the services of a platform in a test's own
+// folder: real database, real blobs, real scans, a clock that the test sets,
+// and a switch that makes the registry unreachable.
+package servertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/attest"
+	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/blob/dirblob"
+	"github.com/modelwarden/warden/internal/policy"
+	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/report"
+	"github.com/modelwarden/warden/internal/store"
+	"github.com/modelwarden/warden/rules"
+)
+
+// Models of which the one is admitted and the other is not. Nobody loads them.
+const (
+	Clean   = "(dp0\nS'weight'\np1\nF0.5\ns."
+	Hostile = "cposix\nsystem\n(S'echo hello'\ntR."
+)
+
+// A Platform is what the edges need, without the edges.
+type Platform struct {
+	T        testing.TB
+	Dir      string
+	Store    *store.Store
+	Blobs    *dirblob.Store
+	Registry *registry.Service
+	Judge    *registry.Judge
+	Examiner *registry.Examiner
+	Access   *access.Service
+	Verifier note.Verifier
+	Tool     report.Tool
+
+	Down  atomic.Bool  // the registry's database cannot be reached
+	ahead atomic.Int64 // nanoseconds that the clock is ahead
+}
+
+// Now is the clock of the platform.
+func (p *Platform) Now() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
+
+// Skip moves the clock.
+func (p *Platform) Skip(d time.Duration) { p.ahead.Add(int64(d)) }
+
+// Admin is who does what a test needs done.
+func Admin() warden.Principal {
+	return warden.Principal{ID: "user:admin", Roles: []string{access.RoleAdmin}}
+}
+
+// New composes a platform. It ends with the test.
+func New(t testing.TB) *Platform {
+	t.Helper()
+	ctx := t.Context()
+	p := &Platform{T: t, Dir: t.TempDir(), Tool: report.Tool{Name: "warden", Version: "test", Rules: "test"}}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	p.Store, err = store.Open(ctx, filepath.Join(p.Dir, "warden.db"))
+	check(err)
+	t.Cleanup(func() {
+		if err := p.Store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.Blobs, err = dirblob.Open(dirblob.Config{Dir: filepath.Join(p.Dir, "blobs"), Now: p.Now})
+	check(err)
+	sk, vk, err := audit.GenerateKey(audit.Origin("test"))
+	check(err)
+	signer, err := audit.NewSigner(sk)
+	check(err)
+	p.Verifier, err = audit.NewVerifier(vk)
+	check(err)
+	log, err := audit.New(audit.Config{Origin: audit.Origin("test"), Signer: signer, Now: p.Now})
+	check(err)
+	p.Registry, err = registry.New(registry.Config{Store: switched{p.Store, &p.Down}, Log: log, Blobs: p.Blobs, Now: p.Now})
+	check(err)
+	key, err := attest.GenerateKey()
+	check(err)
+	statements, err := attest.NewSigner(key)
+	check(err)
+	set, err := policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
+	check(err)
+	p.Judge, err = registry.NewJudge(p.Registry, attest.TrustStore{{ID: "server", Key: statements.Public(), Predicates: []string{attest.ScanType}}}, set, p.Now)
+	check(err)
+	p.Examiner, err = registry.NewExaminer(registry.ExaminerConfig{Registry: p.Registry, Blobs: p.Blobs, Judge: p.Judge, Signer: statements, Tool: p.Tool, Now: p.Now})
+	check(err)
+	p.Access, err = access.New(access.Config{Store: p.Store, Log: log, Pepper: bytes.Repeat([]byte("p"), 32), Now: p.Now})
+	check(err)
+	return p
+}
+
+// Push registers one file without scanning it.
+func (p *Platform) Push(model, file string, data []byte) registry.Version {
+	p.T.Helper()
+	info, err := p.Blobs.Put(p.T.Context(), bytes.NewReader(data), warden.Digest{}, int64(len(data)))
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	v, err := p.Registry.Push(p.T.Context(), registry.Push{
+		Model: registry.Name(model), Actor: Admin(), Manifest: registry.Manifest{Files: []registry.File{{Path: file, Digest: info.Digest, Size: info.Size}}},
+	})
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return v
+}
+
+// Admit pushes one file, scans it and returns the artifact as it is decided.
+func (p *Platform) Admit(model, file string, data []byte) registry.Artifact {
+	p.T.Helper()
+	a, err := p.Examiner.Examine(p.T.Context(), p.Push(model, file, data).Digest)
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return a
+}
+
+// Key makes an access key and returns its text.
+func (p *Platform) Key(roles []string, routes ...string) (access.Key, string) {
+	p.T.Helper()
+	k, secret, err := p.Access.CreateKey(p.T.Context(), access.NewKey{Name: "test", Roles: roles, Routes: routes}, Admin())
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return k, secret.Reveal()
+}
+
+// Trail returns the audit entries with one action, newest first, as texts of
+// leaf and details.
+func (p *Platform) Trail(action string) []string {
+	p.T.Helper()
+	var out []string
+	err := p.Store.View(p.T.Context(), func(r registry.Reader) error {
+		es, _, err := r.Trail(p.T.Context(), registry.TrailFilter{Action: action}, registry.Page{Limit: 1000})
+		for _, e := range es {
+			out = append(out, string(e.Leaf)+" "+string(e.Payload))
+		}
+		return err
+	})
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return out
+}
+
+var errDown = errors.New("dial db.internal:5432: connection refused")
+
+// A switched store answers only while the switch is off.
+type switched struct {
+	registry.Store
+	down *atomic.Bool
+}
+
+// View implements [registry.Store].
+func (s switched) View(ctx context.Context, fn func(registry.Reader) error) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Store.View(ctx, fn)
+}
+
+// Update implements [registry.Store].
+func (s switched) Update(ctx context.Context, fn func(registry.Tx) error) error {
+	if s.down.Load() {
+		return errDown
+	}
+	return s.Store.Update(ctx, fn)
+}
