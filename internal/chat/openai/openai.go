@@ -23,7 +23,7 @@ var ErrRequest = errors.New("not an acceptable chat request")
 // Several servers honour them; none belongs in a governed request.
 var refused = []string{
 	"api_base", "base_url", "api_key", "api_version", "custom_llm_provider", "model_list", "fallbacks", "extra_headers", "extra_body",
-	"organization", "server_url", "prompt_embeds", "chat_template", "chat_template_kwargs", "logits_processors",
+	"organization", "server_url", "prompt_embeds", "chat_template", "chat_template_kwargs", "logits_processors", "guided_regex", "guided_grammar",
 }
 
 // governed are fields that decisions read.
@@ -118,6 +118,9 @@ func message(m wire.Value) (chat.Message, error) {
 	case wire.Array:
 		var parts []string
 		for p := range c.Items() {
+			if err := remote(p); err != nil {
+				return chat.Message{}, err
+			}
 			if s, ok := p.Get("text").Text(); ok {
 				parts = append(parts, s)
 			}
@@ -128,6 +131,32 @@ func message(m wire.Value) (chat.Message, error) {
 		return chat.Message{}, errors.New("content is neither text nor parts")
 	}
 	return out, nil
+}
+
+// remote refuses a part that makes the upstream fetch an address of the client's
+// choice (CVE-2025-6242): the address of an image, a video or audio must be a
+// data URL, which carries its content.
+func remote(part wire.Value) error {
+	for name, v := range part.Members() {
+		if !strings.HasSuffix(strings.ToLower(strings.ToUpper(name)), "_url") {
+			continue
+		}
+		text, ok := v.Text()
+		if v.Kind() == wire.Object {
+			for inner, u := range v.Members() {
+				if strings.ToLower(strings.ToUpper(inner)) == "url" {
+					if text, ok = u.Text(); !ok || !strings.HasPrefix(text, "data:") {
+						return errors.New("remote content is not allowed; send it as a data URL")
+					}
+				}
+			}
+			continue
+		}
+		if v.Kind() != wire.Null && (!ok || !strings.HasPrefix(text, "data:")) {
+			return errors.New("remote content is not allowed; send it as a data URL")
+		}
+	}
+	return nil
 }
 
 // WithModel returns the body with the model's name replaced, for an upstream
@@ -147,19 +176,38 @@ func (r *Request) WithModel(name string, lim wire.Limits) ([]byte, error) {
 	return d.Bytes(), nil
 }
 
-// UsageOf returns what an answer, or the last event of a stream, says it cost.
-func UsageOf(body []byte) (chat.Usage, bool) {
-	if !bytes.Contains(body, []byte(`"usage"`)) {
+// UsageOf returns what the last event of a stream says the answer cost.
+func UsageOf(event []byte) (chat.Usage, bool) {
+	if !bytes.Contains(event, []byte(`"usage"`)) {
 		return chat.Usage{}, false
 	}
-	d, err := wire.Parse(body, wire.DefaultLimits())
+	d, err := wire.Parse(event, wire.DefaultLimits())
 	if err != nil {
 		return chat.Usage{}, false
 	}
-	u := d.Root().Get("usage")
+	return usage(d.Root().Get("usage"))
+}
+
+// Usage reads the usage member of an answer. Numbers that no exchange can cost
+// are not believed: they end in sums and in the audit log.
+func Usage(member []byte) (chat.Usage, bool) {
+	d, err := wire.Parse(member, wire.DefaultLimits())
+	if err != nil {
+		return chat.Usage{}, false
+	}
+	return usage(d.Root())
+}
+
+// maxTokens is more than any exchange costs.
+const maxTokens = 1 << 40
+
+func usage(u wire.Value) (chat.Usage, bool) {
 	in, ok1 := u.Get("prompt_tokens").Int()
 	out, ok2 := u.Get("completion_tokens").Int()
-	return chat.Usage{Input: in, Output: out}, ok1 && ok2 && in >= 0 && out >= 0
+	if !ok1 || !ok2 || in < 0 || out < 0 || in > maxTokens || out > maxTokens {
+		return chat.Usage{}, false
+	}
+	return chat.Usage{Input: in, Output: out}, true
 }
 
 // Done is the data of the event that ends a stream properly.

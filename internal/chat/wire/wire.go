@@ -24,11 +24,12 @@ import (
 // Limits wrap [detect.ErrLimit] too.
 var ErrSyntax = errors.New("not acceptable JSON")
 
-// Limits bound a body. A zero field allows nothing.
+// Limits bound a body. A zero field allows nothing, but see Keep.
 type Limits struct {
 	Bytes  int
 	Depth  int
 	Values int
+	Keep   int // values nested deeper are checked but not kept in the index; 0 keeps all
 }
 
 // DefaultLimits returns the limits of chat bodies.
@@ -196,6 +197,7 @@ type parser struct {
 	b     []byte
 	i     int
 	lim   Limits
+	count int // values so far, kept or not
 	nodes []node
 }
 
@@ -214,15 +216,17 @@ func (p *parser) value(depth int, name string, escaped bool) error {
 	if depth > p.lim.Depth {
 		return fmt.Errorf("%w: nested deeper than %d: %w", ErrSyntax, p.lim.Depth, detect.ErrLimit)
 	}
-	if len(p.nodes) >= p.lim.Values {
+	if p.count++; p.count > p.lim.Values {
 		return fmt.Errorf("%w: more than %d values: %w", ErrSyntax, p.lim.Values, detect.ErrLimit)
 	}
 	p.space()
 	if p.i >= len(p.b) {
 		return p.fail("unexpected end")
 	}
-	at := len(p.nodes)
-	p.nodes = append(p.nodes, node{start: p.i, name: name, escaped: escaped})
+	at, keep := len(p.nodes), p.lim.Keep == 0 || depth <= p.lim.Keep
+	if keep {
+		p.nodes = append(p.nodes, node{start: p.i, name: name, escaped: escaped})
+	}
 	var kind Kind
 	var err error
 	switch c := p.b[p.i]; {
@@ -240,6 +244,9 @@ func (p *parser) value(depth int, name string, escaped bool) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !keep {
+		return nil
 	}
 	p.nodes[at].kind, p.nodes[at].end, p.nodes[at].next = kind, p.i, int32(len(p.nodes))
 	return nil
