@@ -135,6 +135,12 @@ func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
 // String hides the secret; use Reveal.
 func (Secret) String() string { return "[secret]" }
 
+// MarshalText hides the secret, also inside of other values in JSON or YAML.
+func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
+
+// GoString hides the secret.
+func (Secret) GoString() string { return "[secret]" }
+
 // Reveal returns the text, to be shown once.
 func (s Secret) Reveal() string { return string(s) }
 
