@@ -13,6 +13,7 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/registry"
 )
 
 func newRegistry(a *app) *cobra.Command {
@@ -121,7 +122,7 @@ func newShow(a *app) *cobra.Command {
 				return printJSON(a.Stdout, map[string]any{"version": v, "findings": fs})
 			}
 			x := v.Artifact
-			fmt.Fprintf(a.Stdout, "%s  %s\n%s\n%d files, %d bytes, scanned %s\n%s\n", refs[0], x.State, x.Digest, x.Files, x.Size, since(x.Scanned), x.Why)
+			fmt.Fprintf(a.Stdout, "%s  %s\n%s\n%d files, %d bytes, scanned %s\n%s\n", refs[0], x.State, x.Digest, x.Files, x.Size, since(x.Scanned), x.says())
 			for _, f := range fs {
 				fmt.Fprintf(a.Stdout, "  %s %s  %s\n    %s\n    %s\n", f.Severity, f.Rule, f.At.Path, f.Message, f.Evidence)
 			}
@@ -161,7 +162,7 @@ func newHold(a *app, verb, short string) *cobra.Command {
 			if err := cl.call(c.Context(), http.MethodPost, artifactPath(v.Artifact.Digest, "/"+verb), map[string]string{"reason": reason}, &x); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(a.Stdout, "%s is %s: %s\n", x.Digest, x.State, detect.Printable(x.Why, 500))
+			_, err = fmt.Fprintf(a.Stdout, "%s is %s\n", x.Digest, x.says())
 			return err
 		},
 	}
@@ -170,6 +171,11 @@ func newHold(a *app, verb, short string) *cobra.Command {
 }
 
 const pollEvery = 100 * time.Millisecond
+
+// says returns state and reason as one phrase that a terminal can show.
+func (x artifact) says() string {
+	return detect.Printable(registry.Phrase(registry.State(x.State), x.Why), 500)
+}
 
 // wait polls until an artifact is decided.
 func (c *client) wait(ctx context.Context, digest string, limit time.Duration) (artifact, error) {

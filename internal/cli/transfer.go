@@ -78,7 +78,7 @@ func (a *app) push(ctx context.Context, model, root string, noWait bool, waitFor
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.Stdout, "%s: %s\n", x.State, x.Why)
+	fmt.Fprintln(a.Stdout, x.says())
 	if x.State != "admitted" {
 		return &exit{exitFindings, nil}
 	}

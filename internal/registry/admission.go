@@ -293,7 +293,7 @@ func refusal(a Artifact) error {
 	}
 	return &warden.Error{
 		Code: warden.CodeDenied, Hint: hint,
-		Message: fmt.Sprintf("%s is %s: %s", a.Digest, a.State(), a.Why()),
+		Message: fmt.Sprintf("%s is %s", a.Digest, a.Says()),
 	}
 }
 

@@ -141,6 +141,18 @@ func (a Artifact) Why() string {
 	}
 }
 
+// Says returns the state and its reason as one phrase, for people.
+func (a Artifact) Says() string { return Phrase(a.State(), a.Why()) }
+
+// Phrase joins a state and its reason. A reason that begins with the state
+// stands alone.
+func Phrase(s State, why string) string {
+	if strings.HasPrefix(why, string(s)) {
+		return why
+	}
+	return string(s) + ": " + why
+}
+
 // A Version is one artifact under a model's name. Numbers count from 1 and are
 // never used twice.
 type Version struct {

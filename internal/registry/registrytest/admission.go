@@ -181,7 +181,7 @@ func testQuarantine(t *testing.T, f *Fixture) {
 	}
 	_, err = f.Service.Retrieve(t.Context(), v.Digest, alice())
 	code(t, "Retrieve from quarantine", err, warden.CodeDenied)
-	wantText(t, "reason", err, v.Digest.String()+" is quarantined: quarantined by alice: calls home (hint: use another version, or ask whoever quarantined it to release it)")
+	wantText(t, "reason", err, v.Digest.String()+" is quarantined by alice: calls home (hint: use another version, or ask whoever quarantined it to release it)")
 	// A scan does not end it.
 	if a = f.record(t, Outcome(v.Digest, warden.Allow)); a.State() != registry.Quarantined {
 		t.Errorf("state after a scan = %s, want quarantined", a.State())
