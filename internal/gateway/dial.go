@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -17,37 +16,29 @@ var errAddress = errors.New("address is not allowed for an upstream")
 
 // A dialGuard looks at the address a connection really goes to, after name
 // resolution, so that no name can lead to the inside. Loopback, private,
-// link-local (cloud metadata), shared and multicast addresses are refused
-// unless a route lists the range. It guards against server-side request
-// forgery; see RFC 6890 for the ranges.
-type dialGuard struct {
-	allowed atomic.Pointer[[]netip.Prefix]
-}
-
-func (d *dialGuard) allow(routes map[string]*route) {
-	var ps []netip.Prefix
-	for _, r := range routes {
-		ps = append(ps, r.AllowPrivate...)
-	}
-	d.allowed.Store(&ps)
-}
+// link-local (cloud metadata), shared, multicast and translated addresses are
+// refused unless its route lists the range. It guards against server-side
+// request forgery; see RFC 6890 for the ranges. Each route has its own, and its
+// own connections: what one route may reach, another may not.
+type dialGuard struct{ allowed []netip.Prefix }
 
 // special are ranges that are not for the public, besides those that
 // netip.Addr names.
 func special() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-		netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("2002::/16"),
+		netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"),
+		// IPv6 forms that carry an IPv4 address, or that no public host has.
+		netip.MustParsePrefix("::/96"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
+		netip.MustParsePrefix("2001::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
 	}
 }
 
-func (d *dialGuard) check(addr netip.Addr) error {
-	addr = addr.Unmap()
-	if ps := d.allowed.Load(); ps != nil {
-		for _, p := range *ps {
-			if p.Contains(addr) {
-				return nil
-			}
+func (d dialGuard) check(addr netip.Addr) error {
+	addr = addr.Unmap().WithZone("") // no prefix contains an address with a zone
+	for _, p := range d.allowed {
+		if p.Contains(addr) {
+			return nil
 		}
 	}
 	bad := addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsMulticast() || addr.IsUnspecified()
@@ -62,7 +53,7 @@ func (d *dialGuard) check(addr netip.Addr) error {
 
 // client returns a client that follows no redirect, uses no proxy from the
 // environment, asks for no compression and checks every address.
-func (d *dialGuard) client(idle time.Duration) *http.Client {
+func (d dialGuard) client(idle time.Duration) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -80,4 +71,8 @@ func (d *dialGuard) client(idle time.Duration) *http.Client {
 }
 
 // Close ends idle connections to upstreams.
-func (g *Gateway) Close() { g.client.CloseIdleConnections() }
+func (g *Gateway) Close() {
+	for _, r := range *g.routes.Load() {
+		r.client.CloseIdleConnections()
+	}
+}

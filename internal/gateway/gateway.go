@@ -7,6 +7,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,10 +53,10 @@ type Config struct {
 
 // A Gateway serves routes. Make one with New, run Serve beside its Handler.
 type Gateway struct {
-	cfg    Config
-	client *http.Client
-	rec    *recorder
-	guard  *dialGuard
+	cfg  Config
+	id   string // names this gateway to others, against loops
+	rec  *recorder
+	load *load
 
 	routes     atomic.Pointer[map[string]*route]
 	generation atomic.Uint64 // counts changes in the registry
@@ -66,7 +67,8 @@ type Gateway struct {
 
 type route struct {
 	Route
-	url *url.URL
+	url    *url.URL
+	client *http.Client
 
 	requests, refused, tokens atomic.Uint64
 	last                      atomic.Int64 // Unix seconds
@@ -98,8 +100,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.MaxStale, cfg.Idle = cmp.Or(cfg.MaxStale, 5*time.Second), cmp.Or(cfg.Idle, time.Minute)
-	g := &Gateway{cfg: cfg, rec: newRecorder(cfg.Registry, cfg.Log), guard: &dialGuard{}}
-	g.client = g.guard.client(cfg.Idle)
+	g := &Gateway{cfg: cfg, id: "warden-" + rand.Text(), rec: newRecorder(cfg.Registry, cfg.Log), load: newLoad()}
 	g.routes.Store(&map[string]*route{})
 	return g, nil
 }
@@ -109,10 +110,12 @@ func New(cfg Config) (*Gateway, error) {
 func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next := map[string]*route{}
+	next, gone := map[string]*route{}, []*route{}
 	for name, r := range *g.routes.Load() {
 		if r.Demo != demo {
 			next[name] = r
+		} else {
+			gone = append(gone, r)
 		}
 	}
 	for _, r := range routes {
@@ -128,10 +131,12 @@ func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
 			return fmt.Errorf("%w: route %q: upstream must be http(s)://host[:port][/path]", ErrRoute, r.Name)
 		}
 		r.Demo = demo
-		next[r.Name] = &route{Route: r, url: u.JoinPath("chat", "completions")}
+		next[r.Name] = &route{Route: r, url: u.JoinPath("chat", "completions"), client: dialGuard{r.AllowPrivate}.client(g.cfg.Idle)}
 	}
-	g.guard.allow(next)
 	g.routes.Store(&next)
+	for _, r := range gone {
+		r.client.CloseIdleConnections()
+	}
 	return nil
 }
 
@@ -168,13 +173,14 @@ func service() warden.Principal { return warden.Principal{ID: "service:gateway"}
 // the route is closed.
 func (g *Gateway) admit(ctx context.Context, r *route) admission {
 	gen, now := g.generation.Load(), g.cfg.Now()
-	if now.Sub(time.Unix(0, g.fresh.Load())) > g.cfg.MaxStale {
+	// A clock that was set back makes an old look seem new: that is stale too.
+	if now.Sub(time.Unix(0, g.fresh.Load())).Abs() > g.cfg.MaxStale {
 		return admission{reason: "the registry cannot be asked", because: []string{"stale"}}
 	}
 	r.mu.Lock()
 	a := r.adm
 	r.mu.Unlock()
-	if a.valid && a.generation == gen && now.Sub(a.at) < admissionAge {
+	if a.valid && a.generation == gen && now.Sub(a.at).Abs() < admissionAge {
 		return a
 	}
 	a = g.ask(ctx, r, now)
@@ -225,6 +231,7 @@ func (g *Gateway) watch(ctx context.Context) {
 	var last uint64
 	look := func() {
 		var epoch uint64
+		begun := g.cfg.Now()
 		err := g.cfg.Registry.View(ctx, func(r registry.Reader) (err error) {
 			epoch, err = r.Epoch(ctx)
 			return err
@@ -236,7 +243,7 @@ func (g *Gateway) watch(ctx context.Context) {
 			last = epoch
 			g.generation.Add(1)
 		}
-		g.fresh.Store(g.cfg.Now().UnixNano())
+		g.fresh.Store(begun.UnixNano())
 	}
 	look()
 	for {

@@ -26,6 +26,7 @@ const (
 	recordBatch  = 256
 	flushEvery   = 20 * time.Millisecond
 	retryEvery   = 500 * time.Millisecond
+	lastRecords  = 2 * time.Second // wait for exchanges that are still ending
 )
 
 func newRecorder(reg *registry.Service, log *slog.Logger) *recorder {
@@ -45,7 +46,8 @@ func (r *recorder) reserve() bool {
 // put hands over a record for which a place was reserved. It never blocks.
 func (r *recorder) put(rec audit.Record) { r.queue <- rec }
 
-// run writes until ctx ends and the queue is empty.
+// run writes until ctx ends and every place is free: exchanges that are cut off
+// at the end have records too.
 func (r *recorder) run(ctx context.Context) {
 	alive := context.WithoutCancel(ctx)
 	var batch []audit.Record
@@ -81,16 +83,20 @@ func (r *recorder) run(ctx context.Context) {
 		case <-tick.C:
 			flush(false)
 		case <-ctx.Done():
-			for {
+			end := time.NewTimer(lastRecords)
+			defer end.Stop()
+			for len(r.places) > len(batch) {
 				select {
 				case rec := <-r.queue:
 					batch = append(batch, rec)
 					continue
-				default:
+				case <-end.C:
+					r.log.Error("exchanges did not end in time: their last records are missing", slog.Int("exchanges", len(r.places)-len(batch)))
 				}
-				flush(true)
-				return
+				break
 			}
+			flush(true)
+			return
 		}
 	}
 }

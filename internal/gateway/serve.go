@@ -1,12 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -22,16 +20,33 @@ import (
 	"github.com/modelwarden/warden/internal/policy"
 )
 
-// Handler serves the OpenAI dialect. Paths that are not listed are not found:
-// nothing is passed through blindly.
+// Handler serves the OpenAI dialect. Paths are compared as they were sent:
+// those that are not listed, or are listed but spelt otherwise, are not found.
+// Nothing is cleaned, redirected or passed through blindly.
 func (g *Gateway) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /v1/chat/completions", g.chat)
-	mux.HandleFunc("GET /v1/models", g.models)
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, refusal{status: http.StatusNotFound, code: "unknown_path", message: "this gateway has no such path"})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var method string
+		var serve http.HandlerFunc
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		switch path {
+		case "/v1/chat/completions":
+			method, serve = http.MethodPost, g.chat
+		case "/v1/models":
+			method, serve = http.MethodGet, g.models
+		default:
+			refuse(w, refusal{status: http.StatusNotFound, code: "unknown_path", message: "this gateway has no such path"})
+			return
+		}
+		switch {
+		case r.Method != method:
+			w.Header().Set("Allow", method)
+			refuse(w, refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: path + " wants " + method})
+		case g.loops(r.Header):
+			refuse(w, refusal{status: http.StatusLoopDetected, code: "loop_detected", message: "this request went through this gateway, or too many, already"})
+		default:
+			serve(w, r)
+		}
 	})
-	return mux
 }
 
 // A refusal is an answer that did not come from the upstream.
@@ -48,14 +63,23 @@ func refuse(w http.ResponseWriter, r refusal) {
 		kind = "authentication_error"
 	case r.status == http.StatusForbidden:
 		kind = "permission_error"
+	case r.status == http.StatusTooManyRequests:
+		kind = "rate_limit_error"
 	case r.status >= http.StatusInternalServerError:
 		kind = "server_error"
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	if r.status == http.StatusServiceUnavailable {
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="warden"`)
+	}
+	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
+	}
+	if rc := http.NewResponseController(w); rc.SetWriteDeadline(time.Now().Add(bodyTime)) == nil {
+		defer rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // as it was
 	}
 	w.WriteHeader(r.status)
 	w.Write(openai.Error(kind, r.code, r.message)) //nolint:errcheck // the client is gone
@@ -113,27 +137,35 @@ func (g *Gateway) models(w http.ResponseWriter, r *http.Request) {
 const bodyTime = 30 * time.Second // to read a request body, and to write one piece of an answer
 
 // readBody reads all of the request before anything is answered: a proxy that
-// answers first can lose the rest (golang/go#40747).
-func readBody(w http.ResponseWriter, r *http.Request, maxBytes int) ([]byte, *refusal) {
+// answers first can lose the rest (golang/go#40747). The caller releases the
+// memory that it takes.
+func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, maxBytes int) (body []byte, release func(), ref *refusal) {
+	nothing := func() {}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, &refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", message: "send the body without Content-Encoding"}
+		return nil, nothing, &refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", message: "send the body without Content-Encoding"}
+	}
+	large := &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body is larger than %d bytes", maxBytes)}
+	if r.ContentLength > int64(maxBytes) {
+		return nil, nothing, large
 	}
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+		return nil, nothing, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
 	}
-	var buf bytes.Buffer
-	n, err := io.Copy(&buf, io.LimitReader(r.Body, int64(maxBytes)+1))
+	body, release, err := g.load.read(r.Body, int64(maxBytes))
 	switch {
+	case errors.Is(err, errLarge):
+		return nil, release, large
+	case errors.Is(err, errBusy):
+		return nil, release, &refusal{status: http.StatusServiceUnavailable, code: "busy", message: "the gateway cannot take more requests right now"}
 	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, code: "incomplete_body", message: "the body could not be read to its end"}
-	case n > int64(maxBytes):
-		return nil, &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body is larger than %d bytes", maxBytes)}
+		return nil, release, &refusal{status: http.StatusBadRequest, code: "incomplete_body", message: "the body could not be read to its end"}
 	}
+	// A deadline that stays would end the exchange, not only the reading.
 	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
+		return nil, release, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
 	}
-	return buf.Bytes(), nil
+	return body, release, nil
 }
 
 // An exchange is one request on its way.
@@ -159,11 +191,22 @@ func (g *Gateway) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.who = id
+	if ref := g.load.enter(id.KeyID); ref != nil {
+		refuse(w, *ref)
+		return
+	}
+	defer g.load.leave(id.KeyID)
 	if !g.rec.reserve() {
 		refuse(w, refusal{status: http.StatusServiceUnavailable, code: "audit_unavailable", message: "the audit log cannot take more requests right now"})
 		return
 	}
-	body, name, ref := g.prepare(w, r, x)
+	raw, release, ref := g.readBody(w, r, wire.DefaultLimits().Bytes)
+	defer release()
+	var body []byte
+	name := ""
+	if ref == nil {
+		body, name, ref = g.prepare(r.Context(), x, raw)
+	}
 	if ref != nil {
 		g.turnAway(w, x, name, *ref)
 		return
@@ -187,13 +230,9 @@ func (g *Gateway) chat(w http.ResponseWriter, r *http.Request) {
 	g.forward(w, r, x, body)
 }
 
-// prepare reads and decides. It returns the bytes to forward, or why not.
-func (g *Gateway) prepare(w http.ResponseWriter, r *http.Request, x *exchange) (body []byte, name string, ref *refusal) {
+// prepare decides. It returns the bytes to forward, or why not.
+func (g *Gateway) prepare(ctx context.Context, x *exchange, raw []byte) (body []byte, name string, ref *refusal) {
 	lim := wire.DefaultLimits()
-	raw, ref := readBody(w, r, lim.Bytes)
-	if ref != nil {
-		return nil, "", ref
-	}
 	req, err := openai.Decode(raw, lim)
 	switch {
 	case errors.Is(err, detect.ErrLimit):
@@ -211,8 +250,8 @@ func (g *Gateway) prepare(w http.ResponseWriter, r *http.Request, x *exchange) (
 	case dec.Effect != warden.Allow:
 		return nil, name, &refusal{status: http.StatusForbidden, code: "denied", message: "policy does not allow this key to query this model", because: dec.Because}
 	}
-	if x.adm = g.admit(r.Context(), x.route); !x.adm.open {
-		return nil, name, &refusal{status: http.StatusServiceUnavailable, code: "model_not_admitted", message: g.closed(x), because: x.adm.because}
+	if x.adm = g.admit(ctx, x.route); !x.adm.open {
+		return nil, name, g.closed(x)
 	}
 	body, err = req.WithModel(x.route.UpstreamModel, lim)
 	if err != nil {
@@ -221,15 +260,15 @@ func (g *Gateway) prepare(w http.ResponseWriter, r *http.Request, x *exchange) (
 	return body, name, nil
 }
 
-// closed is the text for a route that is closed. The reason is for those who
+// closed is the refusal of a route that is closed. The reason is for those who
 // may read the registry.
-func (g *Gateway) closed(x *exchange) string {
+func (g *Gateway) closed(x *exchange) *refusal {
 	text := "the model behind this route is not admitted"
 	who := g.cfg.Judge.Thing(x.who.Principal, policy.Read, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}})
 	if who.Effect == warden.Allow {
 		text += ": " + x.adm.reason
 	}
-	return text
+	return &refusal{status: http.StatusServiceUnavailable, code: "model_not_admitted", message: text, because: x.adm.because}
 }
 
 // turnAway refuses and records why, in the place that was reserved.
@@ -252,87 +291,4 @@ func digestText(d warden.Digest) string {
 		return ""
 	}
 	return d.String()
-}
-
-// forward sends body to the upstream and its answer back.
-func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, x *exchange, body []byte) {
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, x.route.url.String(), bytes.NewReader(body))
-	if err != nil {
-		g.bad(w, x, err)
-		return
-	}
-	// An allow-list: no header of the client reaches the upstream.
-	req.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "User-Agent": {"warden-gateway"}}
-	if c := x.route.Credential.Reveal(); c != "" {
-		req.Header.Set("Authorization", "Bearer "+c)
-	}
-	resp, err := g.client.Do(req)
-	if err != nil {
-		if r.Context().Err() != nil {
-			x.end = "client_gone"
-			return
-		}
-		g.bad(w, x, err)
-		return
-	}
-	defer resp.Body.Close() //nolint:errcheck // only read
-	mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
-	switch {
-	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		g.bad(w, x, fmt.Errorf("upstream redirects (status %d)", resp.StatusCode))
-	case strings.TrimSpace(strings.ToLower(mediaType)) == "text/event-stream" && resp.StatusCode == http.StatusOK:
-		g.stream(w, r, x, resp.Body, cancel)
-	default:
-		g.whole(w, x, resp)
-	}
-}
-
-// bad answers for an upstream that gave nothing to pass on. The cause is in the
-// log only: it can name hosts of the inside.
-func (g *Gateway) bad(w http.ResponseWriter, x *exchange, err error) {
-	x.end, x.status = "upstream_error", http.StatusBadGateway
-	g.cfg.Log.Warn("upstream failed", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
-	refuse(w, refusal{status: http.StatusBadGateway, code: "upstream_error", message: "the upstream of this route failed"})
-}
-
-const (
-	maxAnswer = 64 << 20
-	maxError  = 64 << 10
-)
-
-// whole passes an answer that is not a stream. It is read to its end first, so
-// that a truncated answer becomes an error and never a short success.
-func (g *Gateway) whole(w http.ResponseWriter, x *exchange, resp *http.Response) {
-	limit := int64(maxAnswer)
-	if resp.StatusCode >= 400 {
-		limit = maxError
-	}
-	var buf bytes.Buffer
-	n, err := io.Copy(&buf, io.LimitReader(resp.Body, limit+1))
-	if err == nil && n > limit {
-		err = fmt.Errorf("answer larger than %d bytes", limit)
-	}
-	var doc *wire.Doc
-	if err == nil {
-		lim := wire.DefaultLimits()
-		lim.Bytes, lim.Values = maxAnswer, 10_000_000
-		doc, err = wire.Parse(buf.Bytes(), lim)
-	}
-	if err == nil && resp.StatusCode >= 400 && doc.Root().Get("error").Kind() == wire.Missing {
-		err = fmt.Errorf("status %d without an error of the dialect", resp.StatusCode)
-	}
-	if err != nil {
-		g.bad(w, x, err)
-		return
-	}
-	x.usage, _ = openai.UsageOf(buf.Bytes())
-	x.end, x.status, x.sent = "complete", resp.StatusCode, n
-	if ra := resp.Header.Get("Retry-After"); ra != "" && len(ra) < 40 {
-		w.Header().Set("Retry-After", ra)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(resp.StatusCode)
-	w.Write(buf.Bytes()) //nolint:errcheck // the client is gone
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -21,13 +20,14 @@ var (
 	errEvent = errors.New("event too large")
 	errCut   = errors.New("the model was withdrawn")
 	errShort = errors.New("the stream ended early")
+	errGone  = errors.New("the client does not read")
 )
 
 // stream passes server-sent events as they come, flushing after each. A stream
 // ends well only with the dialect's own end. One that breaks off, or whose
 // model is withdrawn meanwhile, ends with an error event and a broken
 // connection, so that no client takes it for whole.
-func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, body io.Reader, cancel context.CancelFunc) {
+func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, body io.Reader) {
 	rc := http.NewResponseController(w)
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
@@ -36,8 +36,6 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, bo
 	x.status = http.StatusOK
 	w.WriteHeader(http.StatusOK)
 
-	idle := time.AfterFunc(g.cfg.Idle, cancel) // a silent upstream is cut off
-	defer idle.Stop()
 	in := bufio.NewReaderSize(body, 16<<10)
 	var err error
 	for done := false; !done && err == nil; {
@@ -45,29 +43,32 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, bo
 		if ev, err = readEvent(in); err != nil {
 			break
 		}
-		idle.Reset(g.cfg.Idle)
-		if x.adm.generation != g.generation.Load() {
-			if x.adm = g.admit(r.Context(), x.route); !x.adm.open {
-				err = errCut
-				break
-			}
+		if x.adm = g.admit(r.Context(), x.route); !x.adm.open {
+			err = errCut
+			break
+		}
+		if x.leaks(ev) {
+			err = errSecret
+			break
 		}
 		data := dataOf(ev)
 		done = string(data) == openai.Done
 		if u, ok := openai.UsageOf(data); ok {
 			x.usage = u
 		}
-		if err = write(w, rc, ev); err == nil {
-			x.sent += int64(len(ev))
+		if err = write(w, rc, ev); err != nil {
+			err = fmt.Errorf("%w: %w", errGone, err)
+			break
 		}
+		x.sent += int64(len(ev))
 	}
 	switch {
 	case err == nil:
 		x.end = "complete"
 		return
-	case r.Context().Err() != nil:
+	case r.Context().Err() != nil, errors.Is(err, errGone):
 		x.end = "client_gone"
-		return
+		panic(http.ErrAbortHandler)
 	case errors.Is(err, errCut):
 		x.end = "withdrawn"
 	default:
@@ -99,36 +100,69 @@ func write(w http.ResponseWriter, rc *http.ResponseController, b []byte) error {
 }
 
 // readEvent returns the bytes of the next event, with the empty line that ends
-// it, exactly as they came. Lines end with LF or CRLF. The end of the body is
-// an error: a stream that ends well has said so before.
+// it, exactly as they came. Lines end with LF, CR or CRLF, as the HTML standard
+// says: what a client takes for an event must be one here too. The end of the
+// body is an error: a stream that ends well has said so before.
 func readEvent(in *bufio.Reader) ([]byte, error) {
-	var ev []byte
+	var (
+		ev    []byte
+		empty = true // nothing stands on the line so far
+	)
 	for {
-		line, err := in.ReadSlice('\n')
-		if len(ev)+len(line) > maxEvent {
-			return nil, errEvent
-		}
-		ev = append(ev, line...)
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err != nil:
+		c, err := in.ReadByte()
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errShort, err)
 		}
-		if last := bytes.TrimRight(line, "\r\n"); len(last) == 0 && (len(ev) == len(line) || ev[len(ev)-len(line)-1] == '\n') {
-			return ev, nil
+		if len(ev) >= maxEvent {
+			return nil, errEvent
+		}
+		ev = append(ev, c)
+		switch c {
+		case '\n':
+			if n := len(ev); n > 1 && ev[n-2] == '\r' {
+				continue // the other half of a line end
+			}
+		case '\r':
+		default:
+			empty = false
+			continue
+		}
+		if !empty {
+			empty = true
+			continue
+		}
+		return withLF(in, ev, c), nil
+	}
+}
+
+// withLF adds to an event that ended with CR the LF that belongs to it, if it
+// is there already: a client that sees only CR has a whole event too.
+func withLF(in *bufio.Reader, ev []byte, last byte) []byte {
+	if last != '\r' || in.Buffered() == 0 {
+		return ev
+	}
+	if next, err := in.Peek(1); err == nil && next[0] == '\n' {
+		if _, err := in.Discard(1); err == nil {
+			return append(ev, '\n')
 		}
 	}
+	return ev
 }
 
 // dataOf joins the data lines of an event.
 func dataOf(ev []byte) []byte {
 	var data []byte
-	for line := range bytes.Lines(ev) {
-		if rest, ok := bytes.CutPrefix(bytes.TrimRight(line, "\r\n"), []byte("data:")); ok {
-			if data != nil {
-				data = append(data, '\n')
-			}
+	for line := range bytes.FieldsFuncSeq(ev, func(r rune) bool { return r == '\r' || r == '\n' }) {
+		rest, ok := bytes.CutPrefix(line, []byte("data:"))
+		if !ok && string(line) != "data" {
+			continue
+		}
+		if data == nil {
+			data = []byte{}
+		} else {
+			data = append(data, '\n')
+		}
+		if ok {
 			data = append(data, bytes.TrimPrefix(rest, []byte(" "))...)
 		}
 	}
