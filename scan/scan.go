@@ -210,7 +210,7 @@ const maxStatuses = 200
 // cut keeps memory bounded while a container with very many members is read.
 func (r *Report) cut() {
 	if len(r.Findings) > 2*FindingsPerTarget {
-		r.Findings, _ = worst(r.Findings)
+		r.Findings = worst(r.Findings)
 	}
 	if n := len(r.Statuses); n > maxStatuses {
 		r.Statuses = r.Statuses[:maxStatuses]
@@ -224,7 +224,7 @@ func (r *Report) finish() Report {
 	for _, n := range r.Counts {
 		total += n
 	}
-	r.Findings, _ = worst(r.Findings)
+	r.Findings = worst(r.Findings)
 	r.Truncated = total > len(r.Findings)
 	ref := warden.Ref{Kind: warden.KindArtifact}
 	if r.Artifact.Digest != (warden.Digest{}) {
@@ -242,7 +242,7 @@ func (r *Report) finish() Report {
 }
 
 // worst sorts the findings and keeps those that a report may hold.
-func worst(all []warden.Finding) (kept []warden.Finding, dropped int) {
+func worst(all []warden.Finding) (kept []warden.Finding) {
 	slices.SortStableFunc(all, func(a, b warden.Finding) int {
 		return cmp.Or(
 			cmp.Compare(b.Severity, a.Severity), cmp.Compare(a.At.Path, b.At.Path),
@@ -252,12 +252,11 @@ func worst(all []warden.Finding) (kept []warden.Finding, dropped int) {
 	perRule := map[warden.RuleID]int{}
 	for _, f := range all {
 		if perRule[f.Rule]++; perRule[f.Rule] > FindingsPerRule || len(kept) == FindingsPerTarget {
-			dropped++
 			continue
 		}
 		kept = append(kept, f)
 	}
-	return kept, dropped
+	return kept
 }
 
 func base(name string) string {

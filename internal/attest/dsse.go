@@ -182,7 +182,7 @@ func decodeStrict(b []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		if bad := (base64.CorruptInputError)(0); errors.As(err, &bad) {
+		if bad := base64.CorruptInputError(0); errors.As(err, &bad) {
 			return fmt.Errorf("%w: invalid base64", ErrMalformed)
 		}
 		return fmt.Errorf("%w: %w", ErrMalformed, err)

@@ -1,14 +1,13 @@
 package attest
 
 import (
+	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-
-	"crypto/ecdsa"
 
 	"github.com/modelwarden/warden"
 )

@@ -170,7 +170,7 @@ func (l *Log) AppendAll(ctx context.Context, tx Tx, records []Record) ([]warden.
 				return nil, fmt.Errorf("details of event %s: %w", ev.Action, err)
 			}
 			e.Salt = make([]byte, sha256.Size)
-			rand.Read(e.Salt) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24
+			rand.Read(e.Salt)
 			ev.Payload = commit(e.Salt, e.Payload)
 		}
 		if e.Leaf, err = Leaf(ev); err != nil {

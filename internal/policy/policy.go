@@ -165,6 +165,7 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 		resource.Attributes = artifact(r.Resource)
 	case KindRoute:
 		resource.Attributes = cedar.NewRecord(cedar.RecordMap{"name": cedar.String(r.Resource.Ref.ID), "task": cedar.String(r.Resource.Task)})
+	default: // the schema gives the others no attributes
 	}
 	entities[resource.UID] = resource
 	return entities, cedar.Request{

@@ -280,7 +280,7 @@ func (s *Service) Retrieve(ctx context.Context, d warden.Digest, actor warden.Pr
 
 // refusal returns why a may not be handed out, or nil.
 func refusal(a Artifact) error {
-	hint := ""
+	var hint string
 	switch a.State() {
 	case Admitted:
 		return nil
@@ -288,7 +288,7 @@ func refusal(a Artifact) error {
 		hint = "wait until the scan has finished"
 	case Quarantined:
 		hint = "use another version, or ask whoever quarantined it to release it"
-	default:
+	case Denied:
 		hint = "see the findings of this artifact; decision " + a.Decision.String()
 	}
 	return &warden.Error{

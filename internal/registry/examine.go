@@ -212,12 +212,12 @@ const maxDeclared = 1 << 20
 func (e *Examiner) declared(ctx context.Context, m Manifest) []Edge {
 	var edges []Edge
 	for _, f := range m.Files {
-		key, kind := "", "base"
+		var key, kind string
 		switch path.Base(f.Path) {
 		case "adapter_config.json":
 			key, kind = "base_model_name_or_path", "adapter"
 		case "config.json":
-			key = "base_model"
+			key, kind = "base_model", "base"
 		default:
 			continue
 		}

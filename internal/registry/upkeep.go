@@ -378,7 +378,7 @@ func (s *Service) Blast(ctx context.Context, d warden.Digest, tier Tier, depth i
 		for _, x := range b.Derived {
 			xd, err := warden.ParseDigest(x.Ref.ID)
 			if x.Ref.Kind != warden.KindArtifact || err != nil {
-				continue //nolint:nilerr // not an artifact: nobody takes it here
+				continue
 			}
 			more, err := r.Retrievals(ctx, xd)
 			if err != nil {

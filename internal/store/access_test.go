@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestAccess(t *testing.T) {
 	root := warden.Principal{ID: "user:root", Roles: []string{access.RoleAdmin}}
 	denied := func(what string, err error) {
 		t.Helper()
-		if err != access.ErrUnknown {
+		if !errors.Is(err, access.ErrUnknown) {
 			t.Errorf("%s: error = %v, want ErrUnknown", what, err)
 		}
 	}

@@ -18,8 +18,15 @@ const artifactColumns = `a.digest, a.files, a.size, a.created, a.demo, a.decided
 func artifactInto(a *registry.Artifact) (into []any, done func()) {
 	q := new(registry.Quarantine)
 	into = []any{
-		digest{&a.Digest}, &a.Files, &a.Size, instant{&a.Created}, &a.Demo, &a.Decided, &a.Verdict, &a.Complete,
-		instant{&a.Scanned}, digest{&a.Decision}, &a.Reason, &q.By, &q.Reason, instant{&q.At}, &a.Epoch,
+		digest{&a.Digest},
+		&a.Files, &a.Size,
+		instant{&a.Created},
+		&a.Demo, &a.Decided, &a.Verdict, &a.Complete,
+		instant{&a.Scanned},
+		digest{&a.Decision},
+		&a.Reason, &q.By, &q.Reason,
+		instant{&q.At},
+		&a.Epoch,
 	}
 	return into, func() {
 		if q.By != "" {
@@ -51,7 +58,7 @@ func readVersion(r row) (v numbered, err error) {
 // readVersionAnd reads versionColumns and what follows.
 func readVersionAnd(r row, more ...any) (v numbered, err error) {
 	into, done := artifactInto(&v.Artifact)
-	err = r(append(append([]any{&v.id, &v.Model, &v.Number, &v.PushedBy, instant{&v.Created}, &v.Version.Demo}, into...), more...)...)
+	err = r(append(append([]any{&v.id, &v.Model, &v.Number, &v.PushedBy, instant{&v.Created}, &v.Demo}, into...), more...)...)
 	done()
 	v.Digest = v.Artifact.Digest
 	return v, err

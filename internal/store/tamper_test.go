@@ -110,7 +110,10 @@ func TestTamperIsFound(t *testing.T) {
 	}
 	type cell struct{ table, key, column string }
 	cells := []cell{
-		{"audit_entry", "seq", "leaf"}, {"audit_hash", "idx", "hash"}, {"audit_payload", "seq", "payload"}, {"audit_payload", "seq", "salt"},
+		{"audit_entry", "seq", "leaf"},
+		{"audit_hash", "idx", "hash"},
+		{"audit_payload", "seq", "payload"},
+		{"audit_payload", "seq", "salt"},
 		{"audit_checkpoint", "size", "note"},
 	}
 	rapid.Check(t, func(rt *rapid.T) {

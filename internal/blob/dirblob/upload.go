@@ -196,7 +196,7 @@ func (s *Store) loadState(id string) (int64, hash.Hash, error) {
 	if err != nil {
 		return 0, nil, missing(err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	var (
 		st state
 		h  = sha256.New()
@@ -204,14 +204,22 @@ func (s *Store) loadState(id string) (int64, hash.Hash, error) {
 	if err := json.NewDecoder(io.LimitReader(f, maxStateBytes)).Decode(&st); err != nil {
 		return 0, nil, fmt.Errorf("state of upload: %w", err)
 	}
-	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(st.Hash); err != nil {
+	u, ok := h.(encoding.BinaryUnmarshaler)
+	if !ok {
+		return 0, nil, errors.New("state of upload: the hash cannot be restored")
+	}
+	if err := u.UnmarshalBinary(st.Hash); err != nil {
 		return 0, nil, fmt.Errorf("state of upload: %w", err)
 	}
 	return st.Offset, h, nil
 }
 
 func (s *Store) saveState(id string, offset int64, h hash.Hash) error {
-	sum, err := h.(encoding.BinaryMarshaler).MarshalBinary()
+	m, ok := h.(encoding.BinaryMarshaler)
+	if !ok {
+		return errors.New("state of upload: the hash cannot be kept")
+	}
+	sum, err := m.MarshalBinary()
 	if err != nil {
 		return err
 	}

@@ -169,8 +169,8 @@ func (c *cursor) little(ctx context.Context, n int) (uint64, error) {
 		return 0, err
 	}
 	var v uint64
-	for i := len(b) - 1; i >= 0; i-- {
-		v = v<<8 | uint64(b[i])
+	for _, v0 := range slices.Backward(b) {
+		v = v<<8 | uint64(v0)
 	}
 	return v, nil
 }

@@ -139,7 +139,7 @@ func (m *machine) found(module, path string) uint32 {
 
 // attr is getattr(owner, name).
 func (m *machine) attr(owner uint32, name string) uint32 {
-	for _, part := range strings.Split(name, ".") {
+	for part := range strings.SplitSeq(name, ".") {
 		owner = m.attr1(owner, part)
 	}
 	return owner

@@ -269,7 +269,7 @@ func badEscape(s string, quoted bool) bool {
 			continue
 		}
 		i++
-		digits := 0
+		var digits int
 		switch {
 		case quoted && s[i] == 'x':
 			digits = 2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -148,8 +149,8 @@ func (m *machine) add(op byte, to uint32, items []uint32) {
 	plain := m.a.plain(items)
 	if have := len(m.a.items(to)); have >= keptItems && plain && n.flags&flagPlain != 0 && !m.texts(items) {
 		n.flags |= flagCut
-		for i := len(items) - 1; i >= 0; i-- {
-			m.drop(items[i])
+		for _, item := range slices.Backward(items) {
+			m.drop(item)
 		}
 		return
 	}

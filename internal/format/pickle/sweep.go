@@ -87,7 +87,7 @@ func sweep(ctx context.Context, j job, s *Stream) ([]*Stream, error) {
 // sweepName finds the first name in b. used is 0 for a PROTO opcode; at is -1
 // if there is nothing.
 func sweepName(b []byte) (g global, used, at int) {
-	for i := 0; i < len(b); i++ {
+	for i := range b {
 		switch c := b[i]; c {
 		case opGlobal, opInst:
 			if g, n := twoLines(b[i+1:]); n > 0 {

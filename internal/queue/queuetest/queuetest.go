@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -180,14 +181,14 @@ func testClasses(t *testing.T, q Queue) {
 	add(t, q, queue.Sweep, "s")
 	add(t, q, queue.Admission, "a")
 	add(t, q, queue.Interactive, "i")
-	var got string
+	var got strings.Builder
 	for range 3 {
 		d := take(t, q)
-		got += d.Job().Key
+		got.WriteString(d.Job().Key)
 		ack(t, d)
 	}
-	if got != "ias" {
-		t.Errorf("order %q, want %q", got, "ias")
+	if got.String() != "ias" {
+		t.Errorf("order %q, want %q", got.String(), "ias")
 	}
 }
 
