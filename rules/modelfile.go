@@ -9,3 +9,10 @@ var callableTable string
 // per line, tab-separated, of name or prefix, kind, tier, effects and reason.
 // Lines that begin with # are comments.
 func Callables() string { return callableTable }
+
+//go:embed modelfile/tensorflow_ops.txt
+var tensorflowOps string
+
+// TensorFlowOps returns the operators that TensorFlow brings: one name, or
+// prefix that ends in *, per line. Lines that begin with # are comments.
+func TensorFlowOps() string { return tensorflowOps }

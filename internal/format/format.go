@@ -23,6 +23,8 @@ import (
 	"github.com/modelwarden/warden/internal/format/pickle"
 	"github.com/modelwarden/warden/internal/format/safetensors"
 	"github.com/modelwarden/warden/internal/format/tarfile"
+	"github.com/modelwarden/warden/internal/format/tensorflow"
+	"github.com/modelwarden/warden/internal/format/tflite"
 	"github.com/modelwarden/warden/internal/format/zipfile"
 )
 
@@ -68,6 +70,8 @@ type File struct {
 	GGUF        *gguf.Model
 	ONNX        *onnx.Model
 	HDF5        *hdf5.File
+	TFLite      *tflite.Model
+	TensorFlow  *tensorflow.Model
 	Templates   []Template // in JSON, GGUF and template files
 	Keras       []Config   // model configurations, in JSON and HDF5
 

@@ -72,6 +72,7 @@ func (f *File) identify(ctx context.Context, w window) {
 	for _, try := range []func(*File, context.Context, window) bool{
 		(*File).tryZip, (*File).tryTar, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
+		(*File).tryTFLite, (*File).tryTensorFlow,
 	} {
 		try(f, ctx, w)
 	}
@@ -84,7 +85,7 @@ func (f *File) identify(ctx context.Context, w window) {
 	}
 	program := f.tryExecutable(w)
 	switch {
-	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w):
+	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w) && !f.tryMessage(ctx):
 		f.unread("read/file", notYet(fmt.Sprintf("content of no known format, beginning with % x", w.head[:min(8, len(w.head))])))
 	case f.Zip != nil && f.Zip.Prefixed && len(f.Also) == 0 && !program && !f.textBefore(w):
 		f.unread("read/zip", notYet("the bytes before the archive are of no known format"))

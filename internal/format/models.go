@@ -9,6 +9,9 @@ import (
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/safetensors"
+	"github.com/modelwarden/warden/internal/format/tensorflow"
+	"github.com/modelwarden/warden/internal/format/tflite"
+	"github.com/modelwarden/warden/internal/format/wire"
 )
 
 func (f *File) trySafetensors(ctx context.Context, w window) bool {
@@ -77,5 +80,54 @@ func (f *File) tryHDF5(ctx context.Context, _ window) bool {
 	}
 	f.claim(name)
 	f.take(sts)
+	return true
+}
+
+func (f *File) tryTFLite(ctx context.Context, w window) bool {
+	if len(w.head) < 8 || string(w.head[4:8]) != tflite.Magic {
+		return false
+	}
+	f.claim("tflite")
+	m, err := tflite.Open(ctx, f.R, f.Size, f.limits())
+	f.TFLite = m
+	if err != nil {
+		f.unread("read/tflite", err)
+	}
+	return true
+}
+
+func (f *File) tryTensorFlow(ctx context.Context, w window) bool {
+	if len(w.head) < 4 || plain(w.head) {
+		return false
+	}
+	kinds := tensorflow.Sniff(ctx, f.R, f.Size, f.ext() == ".pb")
+	if len(kinds) == 0 {
+		return false
+	}
+	for _, k := range kinds {
+		f.claim(k)
+	}
+	m, err := tensorflow.Open(ctx, f.R, f.Size, kinds, f.limits())
+	f.TensorFlow = m
+	if err != nil {
+		f.unread("read/tensorflow", err)
+	}
+	for _, k := range m.Keras {
+		f.config(ctx, "keras_metadata", []byte(k.Value), k.Start, true)
+	}
+	return true
+}
+
+// tryMessage reports whether f is plainly a protobuf message of another schema,
+// as exporters leave them beside a model: no loader takes it for a graph.
+func (f *File) tryMessage(ctx context.Context) bool {
+	if f.ext() != ".pb" {
+		return false
+	}
+	err := wire.NewReader(f.R, f.Size).Each(ctx, 0, f.Size, func(wire.Field) error { return nil })
+	if err != nil || ctx.Err() != nil {
+		return false
+	}
+	f.Kind = "protobuf"
 	return true
 }

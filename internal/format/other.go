@@ -17,7 +17,6 @@ type mark struct {
 var marks = []mark{
 	{"7z", 0, "7z\xbc\xaf\x27\x1c"},
 	{"rar", 0, "Rar!\x1a\x07"},
-	{"tflite", 4, "TFL3"},
 	{"executorch", 4, "ET12"},
 	{"rdata", 0, "RDX2\n"}, {"rdata", 0, "RDX3\n"}, {"rdata", 0, "RDA2\n"}, {"rdata", 0, "RDA3\n"},
 	{"rds", 0, "X\n\x00\x00\x00"}, {"rds", 0, "A\n2\n"}, {"rds", 0, "A\n3\n"},

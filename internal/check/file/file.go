@@ -18,6 +18,7 @@ func All() []*detect.Detector[*format.File] {
 		tensorTables,
 		onnxModels,
 		kerasModels,
+		tensorflowGraphs,
 		disguises,
 		metadata(),
 		pickles,

@@ -59,7 +59,7 @@ func runMetadata(ctx context.Context, p *detect.Pass[*format.File], list []rules
 }
 
 // secretRule is the rule whose evidence is cut.
-const secretRule = "WDN-MF-107"
+const secretRule = "WDN-MF-107" //nolint:gosec // the id of a rule about secrets
 
 type field struct {
 	key, value string

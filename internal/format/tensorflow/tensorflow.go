@@ -1,0 +1,329 @@
+// Package tensorflow walks TensorFlow graphs as raw protobuf: SavedModel,
+// MetaGraphDef, GraphDef and the Keras metadata beside them. It lists the
+// operators of every graph and function and the constant texts that reach those
+// operators which touch what is outside the graph. Tensor data is passed over.
+//
+// Source: saved_model.proto, meta_graph.proto, graph.proto, function.proto and
+// saved_object_graph.proto of TensorFlow 2.18.
+package tensorflow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/wire"
+)
+
+// The kinds of file.
+const (
+	SavedModel = "savedmodel"
+	MetaGraph  = "metagraph"
+	GraphDef   = "graphdef"
+	Metadata   = "keras-metadata"
+)
+
+// A Use says where an operator is used first, and how often.
+type Use struct {
+	Start, End int64
+	Count      int
+}
+
+// A Call is a node whose operator touches what is outside the graph.
+type Call struct {
+	Op, Name   string
+	Texts      []string // constants among its inputs, and texts among its attributes
+	Start, End int64
+}
+
+// A Text is a text of the file and its place.
+type Text struct {
+	Value      string
+	Start, End int64
+}
+
+// A Model is what the graphs of one file use.
+type Model struct {
+	Ops       map[string]Use
+	Functions map[string]bool
+	Calls     []Call
+	Assets    []Text // names of files beside the model
+	Keras     []Text // configurations, as JSON
+	Nodes     int
+}
+
+const (
+	maxOps   = 10_000 // distinct operators kept
+	maxNames = 65_536 // constant texts and aliases kept of one graph
+	maxText  = 256    // bytes kept of a constant
+	short    = 1024   // bytes kept of a name
+)
+
+// errFull ends a walk that has seen enough.
+var errFull = errors.New("enough")
+
+// Sniff returns the kinds for which some loader would take the file: those under
+// which it has nodes. A file may be several, since fields of another type are
+// passed over by every reader of protobuf. With cut, a file that breaks off
+// counts too.
+func Sniff(ctx context.Context, r io.ReaderAt, size int64, cut bool) (kinds []string) {
+	for _, kind := range []string{SavedModel, MetaGraph, GraphDef, Metadata} {
+		s := &sniffer{d: wire.NewReader(r, size)}
+		err := s.d.Each(ctx, 0, size, func(f wire.Field) error {
+			if s.fields++; s.fields > 10_000 {
+				return errFull
+			}
+			if f.Type == wire.Bytes && !s.found {
+				s.top(ctx, kind, f)
+			}
+			return nil
+		})
+		if s.found && (err == nil || cut || errors.Is(err, errFull)) {
+			kinds = append(kinds, kind)
+		}
+	}
+	return kinds
+}
+
+type sniffer struct {
+	d      *wire.Reader
+	fields int
+	found  bool
+}
+
+// in looks into a nested message. What is not one holds nothing.
+func (s *sniffer) in(ctx context.Context, f wire.Field, visit func(wire.Field)) {
+	_ = s.d.Each(ctx, f.Start, f.End, func(f wire.Field) error {
+		if s.fields++; s.found || s.fields > 10_000 {
+			return errFull
+		}
+		if f.Type == wire.Bytes {
+			visit(f)
+		}
+		return nil
+	})
+}
+
+func (s *sniffer) top(ctx context.Context, kind string, f wire.Field) {
+	switch {
+	case kind == SavedModel && f.Num == 2:
+		s.in(ctx, f, func(f wire.Field) { s.top(ctx, MetaGraph, f) })
+	case kind == MetaGraph && f.Num == 2:
+		s.in(ctx, f, func(f wire.Field) { s.top(ctx, GraphDef, f) })
+	case kind == GraphDef && f.Num == 1:
+		s.node(ctx, f)
+	case kind == GraphDef && f.Num == 2:
+		s.in(ctx, f, func(fn wire.Field) {
+			if fn.Num == 1 {
+				s.in(ctx, fn, func(n wire.Field) {
+					if n.Num == 3 {
+						s.node(ctx, n)
+					}
+				})
+			}
+		})
+	case kind == Metadata && f.Num == 1:
+		s.in(ctx, f, func(f wire.Field) {
+			if t, err := s.d.Text(f, short); f.Num == 4 && err == nil && strings.HasPrefix(t, "_tf_keras_") {
+				s.found = true
+			}
+		})
+	}
+}
+
+// node reports whether f has a name and an operator, as a node has.
+func (s *sniffer) node(ctx context.Context, f wire.Field) {
+	var name, op string
+	err := s.d.Each(ctx, f.Start, f.End, func(f wire.Field) (err error) {
+		switch {
+		case f.Type != wire.Bytes:
+		case f.Num == 1:
+			name, err = s.d.Text(f, short)
+		case f.Num == 2:
+			op, err = s.d.Text(f, short)
+		}
+		return err
+	})
+	if strings.HasSuffix(name, ".proto") && EffectOf(op) == None {
+		return // a set of file descriptors reads the same: name and package
+	}
+	s.found = s.found || err == nil && name != "" && identifier(op)
+}
+
+func identifier(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c == '_'
+		if !letter && (i == 0 || c != '>' && (c < '0' || c > '9')) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+type walker struct {
+	d     *wire.Reader
+	lim   bound.Limits
+	m     *Model
+	texts int64 // bytes of m.Keras
+	limit error // the first part that was left out
+}
+
+// Open walks the file as each of the kinds. The model is valid as far as it goes.
+func Open(ctx context.Context, r io.ReaderAt, size int64, kinds []string, lim bound.Limits) (*Model, error) {
+	m := &Model{Ops: map[string]Use{}, Functions: map[string]bool{}}
+	w := &walker{d: wire.NewReader(r, size), lim: lim, m: m}
+	all := wire.Field{Type: wire.Bytes, End: size}
+	var errs []error
+	if slices.Contains(kinds, SavedModel) {
+		errs = append(errs, w.each(ctx, all, func(f wire.Field) error {
+			if f.Num == 2 {
+				return w.meta(ctx, f)
+			}
+			return nil
+		}))
+	}
+	if slices.Contains(kinds, MetaGraph) {
+		errs = append(errs, w.meta(ctx, all))
+	}
+	if slices.Contains(kinds, GraphDef) {
+		errs = append(errs, w.graph(ctx, all))
+	}
+	if slices.Contains(kinds, Metadata) {
+		errs = append(errs, w.each(ctx, all, func(f wire.Field) error {
+			if f.Num == 1 {
+				return w.object(ctx, f, 4, 5)
+			}
+			return nil
+		}))
+	}
+	return m, errors.Join(append(errs, w.limit)...)
+}
+
+// each calls visit for the fields of f that are texts or messages.
+func (w *walker) each(ctx context.Context, f wire.Field, visit func(wire.Field) error) error {
+	return w.d.Each(ctx, f.Start, f.End, func(f wire.Field) error {
+		if f.Type != wire.Bytes {
+			return nil
+		}
+		return visit(f)
+	})
+}
+
+func (w *walker) full(what string, n int) {
+	if w.limit == nil {
+		w.limit = fmt.Errorf("more than %d %s: %w", n, what, detect.ErrLimit)
+	}
+}
+
+func (w *walker) meta(ctx context.Context, g wire.Field) error {
+	return w.each(ctx, g, func(f wire.Field) error {
+		switch f.Num {
+		case 2:
+			return w.graph(ctx, f)
+		case 6:
+			return w.each(ctx, f, func(f wire.Field) error {
+				if f.Num != 2 {
+					return nil
+				}
+				name, err := w.d.Text(f, short)
+				if len(w.m.Assets) < w.lim.Members {
+					w.m.Assets = append(w.m.Assets, Text{name, f.Start, f.End})
+				} else {
+					w.full("assets", w.lim.Members)
+				}
+				return err
+			})
+		case 7: // nodes of the object graph, which may be Keras objects
+			return w.each(ctx, f, func(f wire.Field) error {
+				if f.Num != 1 {
+					return nil
+				}
+				return w.each(ctx, f, func(f wire.Field) error {
+					if f.Num != 4 {
+						return nil
+					}
+					return w.object(ctx, f, 1, 3)
+				})
+			})
+		}
+		return nil
+	})
+}
+
+// object keeps the configuration of a Keras object: the fields that hold its
+// identifier and its metadata are given.
+func (w *walker) object(ctx context.Context, o wire.Field, identifier, metadata int) error {
+	var id string
+	var conf wire.Field
+	err := w.each(ctx, o, func(f wire.Field) (err error) {
+		switch f.Num {
+		case identifier:
+			id, err = w.d.Text(f, short)
+		case metadata:
+			conf = f
+		}
+		return err
+	})
+	if err != nil || !strings.HasPrefix(id, "_tf_keras") || conf.End == conf.Start {
+		return err
+	}
+	if w.texts += conf.End - conf.Start; w.texts > w.lim.Text {
+		w.full("bytes of Keras metadata", int(w.lim.Text))
+		return nil
+	}
+	text, err := w.d.Text(conf, w.lim.Text)
+	w.m.Keras = append(w.m.Keras, Text{text, conf.Start, conf.End})
+	return err
+}
+
+// graph walks the nodes of a GraphDef and of its functions.
+func (w *walker) graph(ctx context.Context, g wire.Field) error {
+	s := &scope{w: w}
+	err := w.each(ctx, g, func(f wire.Field) error {
+		switch f.Num {
+		case 1:
+			return s.node(ctx, f)
+		case 2:
+			return w.each(ctx, f, func(f wire.Field) error {
+				if f.Num != 1 {
+					return nil
+				}
+				return w.function(ctx, f)
+			})
+		}
+		return nil
+	})
+	s.resolve()
+	return err
+}
+
+func (w *walker) function(ctx context.Context, fn wire.Field) error {
+	s := &scope{w: w}
+	err := w.each(ctx, fn, func(f wire.Field) error {
+		switch f.Num {
+		case 1:
+			return w.each(ctx, f, func(f wire.Field) error {
+				if f.Num != 1 {
+					return nil
+				}
+				name, err := w.d.Text(f, short)
+				if len(w.m.Functions) < w.lim.Members {
+					w.m.Functions[name] = true
+				} else {
+					w.full("functions", w.lim.Members)
+				}
+				return err
+			})
+		case 3:
+			return s.node(ctx, f)
+		}
+		return nil
+	})
+	s.resolve()
+	return err
+}

@@ -1,0 +1,97 @@
+package tensorflow_test
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/formattest"
+	"github.com/modelwarden/warden/internal/format/tensorflow"
+)
+
+var field = formattest.Field
+
+func open(ctx context.Context, b []byte) (*tensorflow.Model, []string, error) {
+	r, size := bytes.NewReader(b), int64(len(b))
+	kinds := tensorflow.Sniff(ctx, r, size, false)
+	m, err := tensorflow.Open(ctx, r, size, kinds, bound.Default())
+	return m, kinds, err
+}
+
+func graph() []byte {
+	return formattest.TFGraph(
+		[][]byte{formattest.TFConst("c", "/etc/passwd"), formattest.TFNode("i", "Identity", []string{"c:0"}), formattest.TFNode("r", "ReadFile", []string{"i"})},
+		[][]byte{formattest.TFFunction("inner",
+			formattest.TFNode("w", "WriteFile", []string{"p:output:0", "x"}), formattest.TFConst("p", "/tmp/x"),
+			formattest.TFNode("print", "PrintV2", nil, "output_stream", "file:///tmp/log", "end", "\n"))},
+	)
+}
+
+func model() []byte {
+	user := formattest.Message(field(1, "_tf_keras_layer"), field(3, `{"class_name": "Dense"}`))
+	return formattest.SavedModel(graph(), field(6, field(2, "vocab.txt")), field(7, field(1, field(4, user))))
+}
+
+func TestOpen(t *testing.T) {
+	m, kinds, err := open(t.Context(), model())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"savedmodel"}, kinds); d != "" {
+		t.Error(d)
+	}
+	var calls []string
+	for _, c := range m.Calls {
+		calls = append(calls, c.Op+" "+strings.Join(c.Texts, " "))
+	}
+	if d := cmp.Diff([]string{"WriteFile /tmp/x", "PrintV2 file:///tmp/log", "ReadFile /etc/passwd"}, calls); d != "" {
+		t.Error(d)
+	}
+	if !m.Functions["inner"] || m.Nodes != 6 || len(m.Assets) != 1 || len(m.Keras) != 1 || m.Ops["Const"].Count != 2 {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestSniff(t *testing.T) {
+	for name, tt := range map[string]struct {
+		b    []byte
+		want []string
+	}{
+		"graph":      {graph(), []string{"graphdef"}},
+		"meta":       {formattest.Message(field(2, graph())), []string{"metagraph"}},
+		"functions":  {formattest.TFGraph(nil, [][]byte{formattest.TFFunction("f", formattest.TFNode("a", "PyFunc", nil))}), []string{"graphdef"}},
+		"both":       {formattest.Message(model(), graph()), []string{"savedmodel", "graphdef"}},
+		"keras":      {field(1, formattest.Message(field(4, "_tf_keras_model"), field(5, "{}"))), []string{"keras-metadata"}},
+		"descriptor": {field(1, formattest.Message(field(1, "a/b.proto"), field(2, "pkg"))), nil},
+		"no_message": {[]byte("some words"), nil},
+	} {
+		_, kinds, err := open(t.Context(), tt.b)
+		if d := cmp.Diff(tt.want, kinds); d != "" || err != nil {
+			t.Errorf("%s: %v %v", name, d, err)
+		}
+	}
+	b := graph()
+	if got := tensorflow.Sniff(t.Context(), bytes.NewReader(b), int64(len(b)-3), true); len(got) != 1 {
+		t.Errorf("cut graph: %v", got)
+	}
+}
+
+func FuzzOpen(f *testing.F) {
+	f.Add(model())
+	f.Add(graph())
+	f.Add(field(1, formattest.Message(field(4, "_tf_keras_model"), field(5, "{}"))))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, size := bytes.NewReader(b), int64(len(b))
+		all := []string{tensorflow.SavedModel, tensorflow.MetaGraph, tensorflow.GraphDef, tensorflow.Metadata}
+		tensorflow.Sniff(t.Context(), r, size, true)
+		one, err1 := tensorflow.Open(t.Context(), r, size, all, bound.Default())
+		two, err2 := tensorflow.Open(t.Context(), r, size, all, bound.Default())
+		if d := cmp.Diff(one, two); d != "" || (err1 == nil) != (err2 == nil) {
+			t.Error("same bytes, other result", d)
+		}
+	})
+}
