@@ -73,8 +73,9 @@ type Config struct {
 	Web         http.Handler // everything that is not the API
 	Log         *slog.Logger
 	Now         func() time.Time
-	MaxBlob     int64 // bytes of one upload
-	Secure      bool  // cookies only over TLS
+	Done        <-chan struct{} // closed when the server begins to stop: endless answers end; may be nil
+	MaxBlob     int64           // bytes of one upload
+	Secure      bool            // cookies only over TLS
 }
 
 type service struct{ Config }
@@ -105,6 +106,7 @@ func build(cfg Config) (*service, *http.ServeMux, huma.API, error) {
 	hc := huma.DefaultConfig("Warden", "v1")
 	hc.Info.Description = "AI model security: registry, scans, statements, decisions, audit. Errors are RFC 9457 problems with a code and a hint."
 	hc.CreateHooks = nil // no $schema links: they echo the Host header
+	hc.Transformers = append(hc.Transformers, s.transform)
 	hc.DocsPath, hc.SchemasPath = "", ""
 	hc.OpenAPIPath = "/api/openapi"
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -126,6 +128,7 @@ func (s *service) guard(mux http.Handler) http.Handler {
 		s.problem(w, &warden.Error{Code: warden.CodeDenied, Message: "request from another origin", Hint: "use the console of this server, or an access key without a browser"})
 	}))
 	return cross.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w, r = pace(w, r, stallTime)
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path"
 	"strconv"
 	"time"
@@ -22,22 +23,25 @@ func (s *service) mayUpload(ctx context.Context) error {
 	return s.mayOn(ctx, policy.Modify, policy.Resource{Ref: warden.Ref{Kind: warden.KindModel, ID: "any/upload"}})
 }
 
-// blobError explains errors of the blob store.
+// blobError explains errors of the blob store. What they say of the server's
+// files is for its log.
 func blobError(doing string, err error) error {
 	e := &warden.Error{Message: doing + ": " + err.Error(), Err: err}
 	switch {
+	case errors.Is(err, blob.ErrNoSpace):
+		e.Message = doing + ": " + blob.ErrNoSpace.Error()
+		e.Code, e.Hint = warden.CodeUnavailable, "free space on the server's blob volume, then go on"
 	case errors.Is(err, blob.ErrNotFound):
 		e.Code, e.Hint = warden.CodeNotFound, "begin a new upload"
 	case errors.Is(err, blob.ErrDigest):
 		e.Code, e.Hint = warden.CodeInvalid, "the bytes changed on the way or on disk: hash them again and upload again"
 	case errors.Is(err, blob.ErrTooLarge):
 		e.Code, e.Hint = warden.CodeLimit, "raise limits.max_blob on the server"
-	case errors.Is(err, blob.ErrNoSpace):
-		e.Code, e.Hint = warden.CodeUnavailable, "free space on the server's blob volume, then go on"
 	case errors.Is(err, blob.ErrOffset):
 		e.Code, e.Hint = warden.CodeConflict, "ask for Upload-Offset and go on from there"
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		e.Code, e.Hint = warden.CodeInvalid, "the body broke off: ask for Upload-Offset and go on from there"
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, os.ErrDeadlineExceeded):
+		e.Message = doing + ": the bytes stopped coming"
+		e.Code, e.Hint = warden.CodeInvalid, "ask for Upload-Offset and go on from there"
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -138,7 +142,9 @@ func (s *service) commitUpload(w http.ResponseWriter, r *http.Request) {
 func (s *service) abortUpload(w http.ResponseWriter, r *http.Request) {
 	err := s.mayUpload(r.Context())
 	if err == nil {
-		err = s.Uploads.Abort(r.Context(), r.PathValue("id"))
+		if err = s.Uploads.Abort(r.Context(), r.PathValue("id")); err != nil {
+			err = blobError("abort upload", err)
+		}
 	}
 	if err != nil {
 		s.problem(w, err)
@@ -198,7 +204,10 @@ func (s *service) download(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if dec.Effect != warden.Allow {
-		if a.Digest != (warden.Digest{}) && registry.Refusal(a) != nil {
+		switch reads := s.reads(who); {
+		case reads && a.Digest == (warden.Digest{}):
+			_, err = s.Registry.State(ctx, d) // not found
+		case reads && registry.Refusal(a) != nil:
 			_, err = s.Registry.Retrieve(ctx, d, who) // keeps the refusal, and says why
 		}
 		if err == nil {
@@ -227,6 +236,12 @@ func (s *service) download(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Disposition", "attachment")
 	body := io.NewSectionReader(&watched{ctx, s.Registry, d, b, time.Time{}, s.Now}, 0, b.Size())
 	http.ServeContent(w, r, path.Base(f.Path), time.Time{}, body)
+}
+
+// reads reports whether who may know what is in the registry, and so why
+// something of it is refused.
+func (s *service) reads(who warden.Principal) bool {
+	return s.Judge.Thing(who, policy.Read, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}).Effect == warden.Allow
 }
 
 func (s *service) fileOf(ctx context.Context, d warden.Digest, name string) (registry.File, error) {
@@ -278,7 +293,8 @@ func (w *watched) ReadAt(p []byte, off int64) (int, error) {
 	return w.b.ReadAt(p, off)
 }
 
-// events streams changes of state as server-sent events until the client goes.
+// events streams changes of state as server-sent events until the client goes,
+// its credential ends, or the server stops.
 func (s *service) events(w http.ResponseWriter, r *http.Request) {
 	if err := s.may(r.Context(), policy.Read); err != nil {
 		s.problem(w, err)
@@ -290,8 +306,10 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) {
 	if rc.Flush() != nil {
 		return
 	}
-	changes := s.Registry.Changes(r.Context())
-	beat := time.NewTicker(15 * time.Second)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	changes := s.Registry.Changes(ctx)
+	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	for {
 		select {
@@ -301,10 +319,20 @@ func (s *service) events(w http.ResponseWriter, r *http.Request) {
 			}
 			fmt.Fprintf(w, "id: %d\nevent: state\ndata: {\"artifact\":%q,\"state\":%q,\"all\":%t}\n\n", c.Epoch, digestText(c.Artifact), c.State, c.All)
 		case <-beat.C:
+			id, err := s.identify(r)
+			if err != nil || !s.reads(id.Principal) {
+				return
+			}
 			fmt.Fprint(w, ": beat\n\n")
+		case <-s.Done:
+			return
 		}
 		if rc.Flush() != nil {
 			return
 		}
 	}
 }
+
+// beatEvery is how often a stream of events shows that it lives, and looks
+// whether its reader may still read.
+const beatEvery = 10 * time.Second

@@ -4,6 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/modelwarden/warden"
 )
@@ -68,6 +71,50 @@ func (s *service) problem(w http.ResponseWriter, err error) {
 	}
 	w.WriteHeader(p.Status)
 	json.NewEncoder(w).Encode(p) //nolint:errcheck,errchkjson // the client is gone
+}
+
+// transform gives errors that huma found, before an operation ran, the form of
+// all others. Values of the request are left out: one may be a secret.
+func (s *service) transform(_ huma.Context, _ string, v any) (any, error) {
+	e, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := &problem{Type: "about:blank", Title: http.StatusText(e.Status), Status: e.Status, Detail: e.Detail, Code: string(codeOf(e.Status))}
+	for i, d := range e.Errors {
+		if i == 0 {
+			p.Detail += ":"
+		} else {
+			p.Detail += ";"
+		}
+		if p.Detail += " " + d.Location + " " + d.Message; len(p.Detail) > 1000 {
+			p.Detail = strings.ToValidUTF8(p.Detail[:1000], "") + "…"
+			break
+		}
+	}
+	switch {
+	case e.Status >= http.StatusInternalServerError:
+		p.Detail = "internal error"
+	case e.Status == http.StatusRequestTimeout:
+		p.Hint = "send the body without pauses"
+	default:
+		p.Hint = "see /api/openapi.yaml for what this operation takes"
+	}
+	return p, nil
+}
+
+// codeOf is the code for a status that huma chose.
+func codeOf(status int) warden.Code {
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		return warden.CodeLimit
+	case status == http.StatusNotFound:
+		return warden.CodeNotFound
+	case status >= http.StatusInternalServerError:
+		return warden.CodeInternal
+	default:
+		return warden.CodeInvalid
+	}
 }
 
 // requestID names one failure in the log and in the answer.

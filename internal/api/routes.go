@@ -4,15 +4,23 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/modelwarden/warden"
 )
+
+// maxPush is the size of the largest list of files that is taken, some 100,000.
+const maxPush = 16 << 20
 
 // routes is the whole surface of the API.
 func (s *service) routes(h huma.API, mux *http.ServeMux) {
-	get := func(id, path, summary, tag string) huma.Operation {
-		return huma.Operation{OperationID: id, Method: http.MethodGet, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}}
-	}
 	do := func(method, id, path, summary, tag string) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}}
+		// Bodies have deadlines of their own; see pace.
+		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}, BodyReadTimeout: -1}
+	}
+	get := func(id, path, summary, tag string) huma.Operation { return do(http.MethodGet, id, path, summary, tag) }
+	large := func(op huma.Operation) huma.Operation {
+		op.MaxBodyBytes = maxPush
+		return op
 	}
 	open := func(op huma.Operation) huma.Operation {
 		op.Security = []map[string][]string{}
@@ -33,7 +41,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, get("list-versions", "/models/{namespace}/{model}/versions", "Versions of a model, newest first", "registry"), s.listVersions)
 	huma.Register(h, get("list-all-versions", "/versions", "Versions of all models, newest first", "registry"), s.listAllVersions)
 	huma.Register(h, get("find", "/find", "What a digest, model or model@number means", "registry"), s.find)
-	huma.Register(h, do(http.MethodPost, "push", "/artifacts", "Register uploaded files as a new version", "registry"), s.push)
+	huma.Register(h, large(do(http.MethodPost, "push", "/artifacts", "Register uploaded files as a new version", "registry")), s.push)
 	huma.Register(h, get("get-artifact", "/artifacts/{digest}", "State of an artifact, with its files, names, origins and takers", "registry"), s.getArtifact)
 	huma.Register(h, get("list-artifact-findings", "/artifacts/{digest}/findings", "Findings of the last scan, worst first", "registry"), s.artifactFindings)
 	huma.Register(h, get("list-statements", "/artifacts/{digest}/statements", "Signed statements about an artifact", "registry"), s.statements)
@@ -59,6 +67,9 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 
 	huma.Register(h, do(http.MethodPost, "create-link", "/links", "Make a one-time administrator link", "access"), s.createLink)
 
+	mux.HandleFunc("/api/", s.unknown)
+	mux.HandleFunc("/tlog/", s.unknown)
+
 	// Bytes and streams.
 	mux.HandleFunc("HEAD /api/v1/blobs/{digest}", s.headBlob)
 	mux.HandleFunc("POST /api/v1/uploads", s.createUpload)
@@ -71,4 +82,9 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/artifacts/{digest}/files/{path...}", s.download)
 	mux.HandleFunc("GET /api/v1/events", s.events)
 	mux.HandleFunc("GET /tlog/{path...}", s.tile)
+}
+
+// unknown answers for what no operation has.
+func (s *service) unknown(w http.ResponseWriter, r *http.Request) {
+	s.problem(w, &warden.Error{Code: warden.CodeNotFound, Message: "no operation " + r.Method + " at this path", Hint: "see /api/openapi.yaml"})
 }
