@@ -25,6 +25,9 @@ import (
 // Nothing is cleaned, redirected or passed through blindly.
 func (g *Gateway) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 { // the server itself waits for a body that nobody reads
+			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when the body is read
+		}
 		var method string
 		var serve http.HandlerFunc
 		path, _, _ := strings.Cut(r.RequestURI, "?")
