@@ -1,3 +1,4 @@
+import { untrack } from "svelte";
 import { get, problemOf, query, type Page, type Problem } from "../api/client";
 import { session } from "./session.svelte";
 
@@ -15,7 +16,12 @@ export class Loader<T> {
   private path = "";
   private abort: AbortController | null = null;
 
-  async load(path: string): Promise<void> {
+  // load may be called by an effect, which then depends on the arguments alone.
+  load(path: string): void {
+    untrack(() => void this.fetch(path));
+  }
+
+  private async fetch(path: string): Promise<void> {
     this.abort?.abort();
     const mine = new AbortController();
     this.abort = mine;
@@ -48,7 +54,11 @@ export class Rows<T> {
 
   // load begins the list anew. A list that only changed live keeps as many rows
   // as were seen.
-  async load(path: string, values: Record<string, string>): Promise<void> {
+  load(path: string, values: Record<string, string>): void {
+    untrack(() => this.begin(path, values));
+  }
+
+  private begin(path: string, values: Record<string, string>): void {
     const key = path + query(values);
     const again = key === this.path + query(this.values) && this.loaded;
     const want = again ? Math.min(Math.max(this.items.length, 50), 1000) : 50;
@@ -59,7 +69,7 @@ export class Rows<T> {
       this.items = [];
       this.next = "";
     }
-    await this.fetch("", want, () => []);
+    void this.fetch("", want, () => []);
   }
 
   async more(): Promise<void> {

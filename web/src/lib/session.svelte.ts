@@ -14,8 +14,8 @@ class Session {
       this.problem = null;
     } catch (e) {
       const p = problemOf(e);
-      this.me = null;
-      this.problem = p.status === 401 ? null : p;
+      if (p.status === 401) this.me = null;
+      this.problem = p.status === 401 || this.me ? null : p; // who is signed in keeps the page
     }
     this.known = true;
   }
