@@ -80,6 +80,11 @@ func artifact(state, verdict string, complete bool) policy.Resource {
 	}
 }
 
+func stale(r policy.Resource) policy.Resource {
+	r.Facts.Scan.Stale = true
+	return r
+}
+
 func who(id string, roles ...string) warden.Principal { return warden.Principal{ID: id, Roles: roles} }
 
 // standardCases has a case that each policy decides and look-alikes that it must
@@ -100,6 +105,9 @@ var standardCases = []struct {
 	{"no_statement_is_not", who("service:registry"), policy.Admit, artifact("pending", "", false), warden.Deny, "no-unexamined"},
 	{"admitted_is_served", who("service:gateway"), policy.Serve, artifact("admitted", "clean", true), warden.Allow, "admit-examined"},
 	{"quarantined_is_not_served", who("service:gateway"), policy.Serve, artifact("quarantined", "clean", true), warden.Deny, "no-quarantined"},
+	{"stale_is_not_served", who("service:gateway"), policy.Serve, stale(artifact("admitted", "clean", true)), warden.Deny, "no-stale"},
+	{"stale_is_not_retrieved", who("user:root", "admin"), policy.Retrieve, stale(artifact("admitted", "clean", true)), warden.Deny, "no-stale"},
+	{"stale_can_be_quarantined", who("user:sec", "security"), policy.Quarantine, stale(artifact("admitted", "clean", true)), warden.Allow, "security-quarantines"},
 	{"unregistered_is_not_served", who("service:gateway"), policy.Serve, artifact("", "clean", true), warden.Deny, "serve-registered-only"},
 	{"reader_retrieves", who("user:ann", "reader"), policy.Retrieve, artifact("admitted", "clean", true), warden.Allow, "readers-retrieve"},
 	{"stranger_does_not", who("user:eve"), policy.Retrieve, artifact("admitted", "clean", true), warden.Deny, policy.NoPermit},
