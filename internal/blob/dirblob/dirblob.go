@@ -44,7 +44,9 @@ type Config struct {
 // A Store keeps blobs in a folder. It implements [blob.Store] and
 // [blob.Uploads] and may be used concurrently.
 type Store struct {
-	dir string
+	dir       string
+	now       func() time.Time
+	uploadAge time.Duration
 
 	// wrap is where tests make writing fail. It is not changed after Open.
 	wrap func(io.Writer) io.Writer
@@ -61,7 +63,7 @@ func Open(cfg Config) (*Store, error) {
 	if cfg.UploadAge == 0 {
 		cfg.UploadAge = 24 * time.Hour
 	}
-	s := &Store{dir: cfg.Dir, wrap: func(w io.Writer) io.Writer { return w }, busy: map[string]bool{}}
+	s := &Store{dir: cfg.Dir, now: cfg.Now, uploadAge: cfg.UploadAge, wrap: func(w io.Writer) io.Writer { return w }, busy: map[string]bool{}}
 	if err := os.RemoveAll(s.path("tmp")); err != nil {
 		return nil, fmt.Errorf("sweep blob folder: %w", err)
 	}
@@ -70,8 +72,8 @@ func Open(cfg Config) (*Store, error) {
 			return nil, fmt.Errorf("open blob folder: %w", err)
 		}
 	}
-	if err := s.sweepUploads(cfg.Now().Add(-cfg.UploadAge)); err != nil {
-		return nil, fmt.Errorf("sweep uploads: %w", err)
+	if err := s.SweepUploads(); err != nil {
+		return nil, err
 	}
 	return s, syncDir(s.dir)
 }

@@ -242,20 +242,39 @@ func (s *Store) saveState(id string, offset int64, h hash.Hash) error {
 	return syncDir(filepath.Dir(temp))
 }
 
+// SweepUploads removes uploads that nobody touched for long, as Open does.
+func (s *Store) SweepUploads() error {
+	if err := s.sweepUploads(s.now().Add(-s.uploadAge)); err != nil {
+		return fmt.Errorf("sweep uploads: %w", err)
+	}
+	return nil
+}
+
 // sweepUploads removes uploads that were not written since a time, and those
-// that were never whole enough to be used.
+// that were never whole enough to be used. One that is being written stays.
 func (s *Store) sweepUploads(since time.Time) error {
 	entries, err := os.ReadDir(s.path("uploads"))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		st, err := os.Stat(s.path("uploads", e.Name(), "state"))
-		if err == nil && st.ModTime().After(since) {
-			continue
+		release, err := s.take(e.Name())
+		if errors.Is(err, blob.ErrOffset) {
+			continue // busy
 		}
-		if err := os.RemoveAll(s.path("uploads", e.Name())); err != nil {
-			return err
+		st, statErr := os.Stat(s.path("uploads", e.Name(), "state"))
+		if statErr != nil { // never whole, or being made now
+			st, statErr = os.Stat(s.path("uploads", e.Name()))
+		}
+		var removeErr error
+		if statErr == nil && !st.ModTime().After(since) {
+			removeErr = os.RemoveAll(s.path("uploads", e.Name()))
+		}
+		if err == nil {
+			release()
+		}
+		if removeErr != nil {
+			return removeErr
 		}
 	}
 	return nil
