@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -207,6 +208,9 @@ func (g *Gateway) ask(ctx context.Context, r *route, now time.Time) admission {
 		return admission{reason: "the registry cannot be asked", because: []string{"unavailable"}}
 	}
 	out := admission{valid: true, at: now, digest: v.Digest, open: dec.Effect == warden.Allow, because: dec.Because, reason: a.Why()}
+	if !out.open && a.State() == registry.Admitted { // it was admitted, but policy does not let it serve now
+		out.reason = "policy: " + strings.Join(dec.Because, ", ")
+	}
 	return out
 }
 
