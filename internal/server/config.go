@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -153,8 +154,15 @@ func (c Config) check() error {
 		return configError("data", errors.New("is empty"))
 	case c.Limits.Workers < 1 || c.Limits.Workers > 64:
 		return configError("limits.workers", fmt.Errorf("%d, want 1 to 64", c.Limits.Workers))
-	case c.Limits.MaxBlob < 1 || c.Limits.ScanDays < 1:
-		return configError("limits", errors.New("max_blob and scan_days must be positive"))
+	case c.Limits.MaxBlob < 1:
+		return configError("limits.max_blob", fmt.Errorf("%d, want 1 or more", c.Limits.MaxBlob))
+	case c.Limits.ScanDays < 1 || c.Limits.ScanDays > 3650:
+		return configError("limits.scan_days", fmt.Errorf("%d, want 1 to 3650", c.Limits.ScanDays))
+	case c.Limits.Shutdown < 0 || c.Limits.Shutdown > time.Hour:
+		return configError("limits.shutdown", fmt.Errorf("%v, want 0 to 1h", c.Limits.Shutdown))
+	}
+	if u, err := url.Parse(c.API.URL); c.API.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+		return configError("api.url", fmt.Errorf("%q is not http(s)://host[:port]", c.API.URL))
 	}
 	_, err := c.routes(func(string) string { return "" }, false)
 	return err

@@ -27,8 +27,10 @@ import (
 type demo struct {
 	s *Server
 
-	mu       sync.Mutex // one load or removal at a time; guards upstream
+	mu       sync.Mutex // one load or removal at a time; guards the fields below
 	upstream *http.Server
+	serving  sync.WaitGroup // the goroutine of upstream
+	ended    bool           // the server stops: nothing is opened any more
 }
 
 func newDemo(s *Server) *demo { return &demo{s: s} }
@@ -127,7 +129,7 @@ func (d *demo) settled(ctx context.Context, artifacts []warden.Digest) error {
 
 // open starts the stand-in upstream and the demo routes.
 func (d *demo) open(ctx context.Context) error {
-	if d.upstream != nil {
+	if d.upstream != nil || d.ended {
 		return nil
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding does not wait
@@ -139,11 +141,11 @@ func (d *demo) open(ctx context.Context) error {
 	}
 	srv := &http.Server{Handler: standIn(), ReadHeaderTimeout: 5 * time.Second}
 	d.upstream = srv
-	go func() { // ends with Close
+	d.serving.Go(func() { // ends with Close
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			d.s.opts.Log.Error("stand-in upstream ended", slog.Any("error", err))
 		}
-	}()
+	})
 	return nil
 }
 
@@ -166,6 +168,7 @@ func (d *demo) restore(ctx context.Context) {
 	<-ctx.Done()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.ended = true
 	d.close()
 }
 
@@ -174,6 +177,7 @@ func (d *demo) close() {
 		if err := d.upstream.Close(); err != nil {
 			d.s.opts.Log.Warn("stand-in upstream", slog.Any("error", err))
 		}
+		d.serving.Wait()
 		d.upstream = nil
 	}
 }

@@ -75,7 +75,7 @@ func makeKeys(dir string) error {
 		return err
 	}
 	pepper := make([]byte, 32)
-	rand.Read(pepper) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(pepper)
 	for _, f := range []struct {
 		name string
 		data []byte

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,7 +62,9 @@ type Server struct {
 	demo     *demo
 	log      *audit.Log
 
-	gatewayURL atomic.Pointer[string] // set by Serve
+	apiURL, gatewayURL atomic.Pointer[string] // base URLs; set by Serve
+
+	localMu sync.Mutex // one writer of the local file
 }
 
 // Open opens everything that cfg names in its data folder. It listens on
@@ -84,7 +89,8 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 		return nil, err
 	}
 	_, err = os.Stat(cfg.path("warden.db"))
-	if s.keys, err = loadKeys(cfg.path("keys"), err == nil); err != nil {
+	// A database that cannot be looked at is there, too.
+	if s.keys, err = loadKeys(cfg.path("keys"), !errors.Is(err, fs.ErrNotExist)); err != nil {
 		return nil, err
 	}
 	policies, err := Policies(cfg.Policies)
@@ -201,7 +207,7 @@ func (s *Server) Close() error {
 // Serve listens, works and answers until ctx ends and running requests have
 // drained.
 func (s *Server) Serve(ctx context.Context) error {
-	handler, err := api.New(s.apiConfig())
+	handler, err := api.New(s.apiConfig(ctx.Done()))
 	if err != nil {
 		return err
 	}
@@ -213,7 +219,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, apiListener.Close())
 	}
-	gatewayURL := "http://" + gatewayListener.Addr().String()
+	apiURL, gatewayURL := reach(apiListener), reach(gatewayListener)
+	s.apiURL.Store(&apiURL)
 	s.gatewayURL.Store(&gatewayURL)
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -235,7 +242,7 @@ func (s *Server) Serve(ctx context.Context) error {
 			}
 		})
 	}
-	if err := s.ready(ctx, apiListener.Addr().String(), gatewayListener.Addr().String()); err != nil {
+	if err := s.ready(ctx); err != nil {
 		failed <- err
 	}
 	select {
@@ -256,6 +263,18 @@ func (s *Server) Serve(ctx context.Context) error {
 	return errors.Join(err, sealErr)
 }
 
+// reach returns the base URL by which programs on this machine reach l.
+func reach(l net.Listener) string {
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return "http://" + l.Addr().String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
 func listen(key, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -268,15 +287,15 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
-		ErrorLog:    slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn), // panics of handlers, too
 	}
 }
 
-func (s *Server) apiConfig() api.Config {
+func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 	cfg := api.Config{
 		Registry: s.registry, Judge: s.judge, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
 		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
-		MaxBlob: s.cfg.Limits.MaxBlob, Secure: len(s.cfg.API.URL) > 5 && s.cfg.API.URL[:5] == "https",
+		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
 	}
 	if s.demo != nil {
 		cfg.Demo = s.demo

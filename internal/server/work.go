@@ -21,6 +21,7 @@ const (
 	sealEvery    = time.Second
 	requeueEvery = 5 * time.Second
 	sweepEvery   = time.Hour
+	renewEvery   = time.Hour
 	orphanAge    = 24 * time.Hour // time between upload and push
 	holdEvery    = 15 * time.Second
 )
@@ -45,13 +46,10 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	})
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)
-		return err
+		return errors.Join(err, s.blobs.SweepUploads())
 	})
-	wg.Go(func() {
-		if err := s.rescanOld(ctx); err != nil && ctx.Err() == nil {
-			s.opts.Log.Error("old scans cannot be renewed", slog.Any("error", err))
-		}
-	})
+	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
+	s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })
 	if s.demo != nil {
 		wg.Go(func() { s.demo.restore(ctx) })
 	}
@@ -157,10 +155,13 @@ func (s *Server) examine(ctx context.Context, digest warden.Digest, job queue.Jo
 }
 
 // rescanOld wants a new scan of every artifact whose last one was made with
-// other rules. The old decision holds until then.
+// other rules or ends soon. The old decision holds until then; one that ended
+// is refused by policy.
 func (s *Server) rescanOld(ctx context.Context) error {
+	holds := time.Duration(s.cfg.Limits.ScanDays) * 24 * time.Hour
+	before := s.opts.Now().Add(-holds + min(holds/4, 7*24*time.Hour))
 	for epoch := uint64(0); ; {
-		var old []warden.Digest
+		old := map[warden.Digest]string{} // and why
 		var page []registry.Artifact
 		err := s.registry.View(ctx, func(r registry.Reader) (err error) {
 			if page, err = r.ChangedSince(ctx, epoch, 1000); err != nil {
@@ -168,23 +169,27 @@ func (s *Server) rescanOld(ctx context.Context) error {
 			}
 			for _, a := range page {
 				sc, err := r.Scan(ctx, a.Digest)
-				if errors.Is(err, registry.ErrNotFound) {
-					continue
-				}
-				if err != nil {
+				switch {
+				case errors.Is(err, registry.ErrNotFound):
+				case err != nil:
 					return err
-				}
-				if sc.RuleSet != s.opts.Tool.Rules {
-					old = append(old, a.Digest)
+				case sc.RuleSet != s.opts.Tool.Rules:
+					old[a.Digest] = "rules"
+				case sc.At.Before(before):
+					old[a.Digest] = "age"
 				}
 			}
-			return nil
+			ws, err := r.Wanted(ctx, wantedKept)
+			for _, w := range ws {
+				delete(old, w.Artifact)
+			}
+			return err
 		})
 		if err != nil {
 			return err
 		}
-		for _, d := range old {
-			if err := s.registry.Rescan(ctx, d, "rules", registry.Worker()); err != nil {
+		for d, why := range old {
+			if err := s.registry.Rescan(ctx, d, why, registry.Worker()); err != nil {
 				return err
 			}
 		}
@@ -194,6 +199,10 @@ func (s *Server) rescanOld(ctx context.Context) error {
 		epoch = page[len(page)-1].Epoch
 	}
 }
+
+// wantedKept is how many wanted scans are looked at to want none twice. What is
+// beyond is wanted again, which changes nothing but the log.
+const wantedKept = 100_000
 
 // Platform is the principal of what the platform does by itself.
 func Platform() warden.Principal { return warden.Principal{ID: "service:platform"} }
@@ -212,18 +221,14 @@ const LocalFile = "local.json"
 
 // ready writes the addresses, makes the local key and, at the first start, the
 // one-time administrator link.
-func (s *Server) ready(ctx context.Context, apiAddr, gatewayAddr string) error {
-	url := s.cfg.API.URL
-	if url == "" {
-		url = "http://" + apiAddr
-	}
-	if err := s.local(ctx, "http://"+apiAddr, "http://"+gatewayAddr); err != nil {
+func (s *Server) ready(ctx context.Context) error {
+	if err := s.local(ctx); err != nil {
 		return fmt.Errorf("write %s: %w", LocalFile, err)
 	}
 	if s.opts.Banner == nil {
 		return nil
 	}
-	fmt.Fprintf(s.opts.Banner, "console  %s\ngateway  http://%s/v1\n", url, gatewayAddr)
+	fmt.Fprintf(s.opts.Banner, "console  %s\ngateway  %s/v1\n", s.console(), *s.gatewayURL.Load())
 	if s.keys.first {
 		link, err := s.Link(ctx)
 		if err != nil {
@@ -236,17 +241,21 @@ func (s *Server) ready(ctx context.Context, apiAddr, gatewayAddr string) error {
 	return nil
 }
 
+// console returns the base URL by which people reach the console.
+func (s *Server) console() string {
+	if u := s.apiURL.Load(); s.cfg.API.URL == "" && u != nil {
+		return *u
+	}
+	return strings.TrimSuffix(s.cfg.API.URL, "/")
+}
+
 // Link makes a one-time administrator link.
 func (s *Server) Link(ctx context.Context) (string, error) {
 	token, err := s.access.CreateLink(ctx, "user:admin", []string{access.RoleAdmin}, Platform())
 	if err != nil {
 		return "", err
 	}
-	url := s.cfg.API.URL
-	if url == "" {
-		url = "http://" + s.cfg.API.Listen
-	}
-	return strings.TrimSuffix(url, "/") + "/#/login?link=" + token.Reveal(), nil
+	return s.console() + "/#/login?link=" + token.Reveal(), nil
 }
 
 const (
@@ -254,9 +263,14 @@ const (
 	localRenew  = 7 * 24 * time.Hour
 )
 
-func (s *Server) local(ctx context.Context, apiURL, gatewayURL string) error {
+// local writes how commands on this machine reach the server, with a key that
+// is valid for at least a week more.
+func (s *Server) local(ctx context.Context) error {
+	s.localMu.Lock()
+	defer s.localMu.Unlock()
 	name := s.cfg.path(LocalFile)
 	l, err := ReadLocal(name)
+	before := l
 	valid := err == nil && s.opts.Now().Add(localRenew).Before(l.Expires)
 	if valid {
 		_, err := s.access.Key(ctx, l.Key)
@@ -269,7 +283,10 @@ func (s *Server) local(ctx context.Context, apiURL, gatewayURL string) error {
 		}
 		l.Key, l.Expires = secret.Reveal(), k.Expires
 	}
-	l.API, l.Gateway = apiURL, gatewayURL
+	l.API, l.Gateway = *s.apiURL.Load(), *s.gatewayURL.Load()
+	if err == nil && l == before {
+		return nil
+	}
 	b, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return err
