@@ -72,8 +72,9 @@ type File struct {
 	HDF5        *hdf5.File
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
-	Templates   []Template // in JSON, GGUF and template files
-	Keras       []Config   // model configurations, in JSON and HDF5
+	Templates   []Template  // in JSON, GGUF and template files
+	Keras       []Config    // model configurations, in JSON and HDF5
+	References  []Reference // code that a configuration names
 
 	// Unread lists what the readers could not read, one Status each: Failed for
 	// malformed input, Skipped for a limit. Not empty means not clean.
@@ -100,6 +101,14 @@ type Config struct {
 	At     int64  // of its text in the file
 	Legacy bool   // in HDF5, where safe_mode is ignored
 	Doc    *jsontext.Doc
+}
+
+// A Reference is code that a configuration names and its loader imports or
+// calls.
+type Reference struct {
+	Key        string // what names it: one of the Key constants
+	Name       string // "module.Class", "repository--module.Class"
+	Start, End int64
 }
 
 // Is reports whether some loader would take f for the format.

@@ -80,7 +80,7 @@ func TestOpen(t *testing.T) {
 		{"t.safetensors", append(bytes.Clone(tensors), formattest.Zip(entry{Name: "x", Data: []byte(number)})...), []string{"t.safetensors safetensors+zip", "t.safetensors!/x pickle"}},
 		{"a.tar", formattest.Tar(formattest.TarEntry{Name: "x/a.pkl", Data: []byte(number)}, formattest.TarEntry{Name: "l", Type: '2', Link: "a"}), []string{"a.tar tar", "a.tar!/x/a.pkl pickle"}},
 		{"e.zip", formattest.Zip(entry{Name: "a", Data: []byte("0123456789abcdefghijkl"), Flags: 1, DirSize: 10}), []string{"e.zip zip", "e.zip error failed"}},
-		{"config.json", []byte(`{"auto_map": {"AutoModel": "m.M"}}`), []string{"config.json (text) skipped"}},
+		{"config.json", []byte(`{"auto_map": {"AutoModel": "m.M"}}`), []string{"config.json hf-config(text) skipped"}},
 		{"config.json", []byte(`{"model_type": "x"}`), []string{"config.json (text)"}},
 		{"t.jinja", []byte("{{ x }}"), []string{"t.jinja jinja(text)"}},
 		{"t.jinja", []byte("{{ x"), []string{"t.jinja jinja(text) failed"}},
@@ -205,6 +205,8 @@ func FuzzOpen(f *testing.F) {
 		formattest.ONNX([][]byte{formattest.ONNXNode("", "Relu")}, nil),
 		formattest.HDF5{Attrs: [][2]string{{"model_config", "{}"}}}.Bytes(),
 		formattest.KerasZip(`{"class_name": "Sequential", "config": {}}`),
+		formattest.TFLite("Custom"), formattest.SavedModel(formattest.TFGraph([][]byte{formattest.TFNode("p", "PyFunc", nil)}, nil)),
+		[]byte(`{"auto_map": {"AutoModel": "m.M"}, "_target_": "a.b"}`),
 	} {
 		f.Add(b)
 	}
@@ -219,7 +221,7 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-// TestTextThatLoadersActOn is never called clean.
+// TestTextThatLoadersActOn is not read, or what it names is left to the checks.
 func TestTextThatLoadersActOn(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
@@ -234,7 +236,7 @@ func TestTextThatLoadersActOn(t *testing.T) {
 		{"plain.yaml", "a: 1\n", true},
 	} {
 		f, err := format.Open(t.Context(), tt.name, strings.NewReader(tt.text), int64(len(tt.text)), format.DefaultLimits())
-		if err != nil || (len(f.Unread) == 0) != tt.clean {
+		if err != nil || (len(f.Unread)+len(f.References) == 0) != tt.clean {
 			t.Errorf("%s: unread %v, %v; want clean %v", tt.name, f.Unread, err, tt.clean)
 		}
 	}

@@ -124,7 +124,7 @@ func (f *File) tryZip(ctx context.Context, w window) bool {
 	f.take(sts)
 	f.claim(zipKind(a))
 	switch kind := f.Format; kind {
-	case "torchscript", "torch-export", "skops", "torchserve-mar", "torch-package":
+	case "torchscript", "torch-export", "torchserve-mar", "torch-package":
 		f.unread("read/"+kind, notYet(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
 	}
 	return true
@@ -186,7 +186,6 @@ func (f *File) tryTar(ctx context.Context, w window) bool {
 		f.claim("torch-tar")
 	case has["model_config.yaml"]:
 		f.claim("nemo")
-		f.unread("read/nemo", notYet("nemo is recognised; its members are read, its configuration is not examined yet"))
 	default:
 		f.claim("tar")
 	}

@@ -31,6 +31,9 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 			break
 		}
 	}
+	if ext := f.ext(); ext == ".yaml" || ext == ".yml" {
+		f.yaml(ctx, b)
+	}
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
 		return true
@@ -54,8 +57,6 @@ var unexamined = []struct {
 	{[]string{".pkl", ".pickle", ".dill", ".joblib", ".pt", ".pth", ".ckpt", ".npy", ".npz"}, "", "named like a pickle, and no loader would read it as one"},
 	{[]string{".py", ".pyw"}, "", "Python source is not examined yet"},
 	{[]string{".sh", ".bash", ".ps1", ".bat", ".cmd"}, "", "scripts are not examined yet"},
-	{[]string{".yaml", ".yml"}, "_target_", "_target_ names a callable, which is not examined yet"},
-	{[]string{".yaml", ".yml"}, "!!python", "YAML that builds Python objects is not examined yet"},
 }
 
 // mayHoldTemplates are the extensions of texts that a model loader may render.
@@ -88,11 +89,7 @@ var foreign = []struct {
 	keys []string
 	what string
 }{
-	{[]string{"auto_map"}, "auto_map names code that transformers imports"},
-	{[]string{"custom_pipelines"}, "custom_pipelines names code that transformers imports"},
-	{[]string{"_target_"}, "_target_ names a callable"},
 	{[]string{"nodes", "arg_nodes"}, "an MXNet graph"},
-	{[]string{"__class__", "__module__", "__loader__"}, "a skops schema"},
 	{[]string{"learner", "version"}, "an XGBoost model"},
 }
 
@@ -107,6 +104,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 		return limit
 	}
 	f.jsonTemplates(ctx, doc)
+	f.references(ctx, doc)
 	seen := map[string]bool{}
 	doc.Root().Each(func(v jsontext.Value) bool {
 		if k := v.Key(); k != "" {

@@ -19,6 +19,7 @@ func All() []*detect.Detector[*format.File] {
 		onnxModels,
 		kerasModels,
 		tensorflowGraphs,
+		configurations,
 		disguises,
 		metadata(),
 		pickles,

@@ -1,0 +1,133 @@
+package format
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/jsontext"
+	"github.com/modelwarden/warden/internal/format/yamltext"
+)
+
+// What names code in a configuration.
+const (
+	KeyTarget   = "_target_"          // Hydra, NeMo: called
+	KeyTag      = "tag"               // YAML: what follows "!!python/"
+	KeyAutoMap  = "auto_map"          // transformers: imported with trust_remote_code
+	KeyPipeline = "custom_pipelines"  // transformers: imported with trust_remote_code
+	KeyTrust    = "trust_remote_code" // asks for the consent itself; no name
+	KeyModule   = "type"              // sentence-transformers: imported and built
+	KeyParent   = "parent_library"    // peft: imported
+	KeySkops    = "__class__"         // skops: imported, built or called
+)
+
+// yaml looks for code that a YAML text names.
+func (f *File) yaml(ctx context.Context, b []byte) {
+	if !yamltext.May(b, KeyTarget) {
+		return
+	}
+	items, err := yamltext.Scan(ctx, b, KeyTarget)
+	if err != nil {
+		f.unread("read/yaml", err)
+	}
+	for _, i := range items {
+		if !i.Known {
+			f.unread("read/yaml", fmt.Errorf("%s at byte %d is made of other values: %w", i.Key, i.Start, detect.ErrLimit))
+			continue
+		}
+		f.refer(Reference{i.Key, i.Value, i.Start, i.End})
+	}
+}
+
+// refer keeps a reference.
+func (f *File) refer(r Reference) {
+	if len(f.References) == f.limits().Members {
+		f.unread("read/config", fmt.Errorf("more than %d names of code: %w", f.limits().Members, detect.ErrLimit))
+	}
+	if len(f.References) < f.limits().Members {
+		f.References = append(f.References, r)
+	}
+}
+
+// references finds code that a JSON configuration names. The values of every
+// copy of a key count: readers differ in which one they take.
+func (f *File) references(ctx context.Context, doc *jsontext.Doc) {
+	refer := func(key string, v jsontext.Value, name string) {
+		start, end := v.Span()
+		f.refer(Reference{key, name, start, end})
+	}
+	texts := func(key string, v jsontext.Value) {
+		v.Each(func(v jsontext.Value) bool {
+			if v.Kind() == jsontext.String && (key == KeyAutoMap || v.Key() == "impl") {
+				refer(key, v, v.Text())
+			}
+			return ctx.Err() == nil
+		})
+	}
+	steps := 0
+	doc.Root().Each(func(v jsontext.Value) bool {
+		if steps++; steps&4095 == 0 && ctx.Err() != nil {
+			return false
+		}
+		switch key := v.Key(); {
+		case key == KeyAutoMap:
+			texts(key, v)
+		case key == KeyPipeline:
+			texts(key, v)
+		case key == KeyTarget:
+			refer(key, v, v.Text())
+		case key == KeyTrust && v.True():
+			refer(key, v, "")
+		case key == KeyParent && v.Kind() == jsontext.String:
+			refer(key, v, v.Text())
+		case key == KeyModule && f.Name == "modules.json" && v.Kind() == jsontext.String:
+			refer(key, v, v.Text())
+		case v.Kind() == jsontext.Object && v.Get("__loader__").Ok():
+			for _, name := range skopsNames(v) {
+				refer(KeySkops, v, name)
+			}
+			f.claim("skops")
+		}
+		return true
+	})
+	local := slices.ContainsFunc(f.References, func(r Reference) bool {
+		return r.Key == KeyAutoMap && !strings.Contains(r.Name, "--") || r.Key == KeyPipeline
+	})
+	if local {
+		f.unread("read/json", notYet("the configuration names code beside it, which this version does not examine"))
+	}
+	if len(f.References) > 0 && !f.Is("skops") {
+		f.claim("hf-config")
+	}
+	if err := ctx.Err(); err != nil && !errors.Is(err, context.Canceled) {
+		f.unread("read/json", err)
+	}
+}
+
+// skopsNames returns what a node of a skops schema names: "Loader:module.Class"
+// for every combination of the copies of its keys.
+func skopsNames(v jsontext.Value) (names []string) {
+	var loaders, modules, classes []string
+	for m := range v.All {
+		switch m.Key() {
+		case "__loader__":
+			loaders = append(loaders, m.Text())
+		case "__module__":
+			modules = append(modules, m.Text())
+		case "__class__":
+			classes = append(classes, m.Text())
+		}
+	}
+	const most = 4 // copies of one key that are combined
+	for _, l := range loaders[:min(most, len(loaders))] {
+		for _, m := range modules[:min(most, len(modules))] {
+			for _, c := range classes[:min(most, len(classes))] {
+				names = append(names, l+":"+m+"."+c)
+			}
+		}
+	}
+	return names
+}
