@@ -143,11 +143,11 @@ func (m *machine) loop(ctx context.Context) error {
 			return err
 		}
 		m.s.Ops++
-		frame := m.cur.frameEnd
+		frame, arrays := m.cur.frameEnd, m.arrays
 		if err := m.step(ctx, op); err != nil {
 			return err
 		}
-		if frame != 0 && m.opStart < frame && m.cur.pos > frame && op != opFrame {
+		if frame != 0 && m.opStart < frame && m.cur.pos > frame && op != opFrame && m.arrays == arrays {
 			m.straddled = true
 		}
 	}
