@@ -66,6 +66,9 @@ func TestConsolePages(t *testing.T) {
 			b.until("document.querySelector('nav.side')")
 			b.until(settled)
 			b.until(pageText + " === " + quote(want))
+			if ms := eval[float64](b, "performance.getEntriesByType('resource').reduce((most, r) => Math.max(most, r.responseEnd), 0)"); ms > 3000 {
+				t.Errorf("the page has its data after %.0f ms, want at most 3000 (goal 1000)", ms)
+			}
 			b.clean()
 		})
 	}
@@ -248,6 +251,8 @@ func TestConsoleAudit(t *testing.T) {
 	eval[bool](b, "window.saved = '', true")
 	b.click(".export button")
 	b.until("window.saved")
+	b.show("#/audit?entry=0") // the oldest entry is far down
+	b.until("document.querySelector('tr.detail')")
 	if lines := eval[int](b, "window.saved.trim().split('\\r\\n').length"); lines != all+1 || all <= 50 {
 		t.Errorf("the export has %d lines, want a heading and %d rows (more than 50)", lines, all)
 	}
