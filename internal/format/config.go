@@ -9,6 +9,7 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/jsontext"
+	"github.com/modelwarden/warden/internal/format/torchscript"
 	"github.com/modelwarden/warden/internal/format/yamltext"
 )
 
@@ -22,6 +23,7 @@ const (
 	KeyModule   = "type"              // sentence-transformers: imported and built
 	KeyParent   = "parent_library"    // peft: imported
 	KeySkops    = "__class__"         // skops: imported, built or called
+	KeyHandler  = "handler"           // TorchServe: imported and called
 )
 
 // yaml looks for code that a YAML text names.
@@ -85,6 +87,12 @@ func (f *File) references(ctx context.Context, doc *jsontext.Doc) {
 			refer(key, v, v.Text())
 		case key == KeyModule && f.Name == "modules.json" && v.Kind() == jsontext.String:
 			refer(key, v, v.Text())
+		case f.In == "torchserve-mar" && slices.Contains(marPaths, key) && f.Name == "MANIFEST.json":
+			for _, name := range strings.Split(v.Text(), ",") {
+				refer(KeyHandler, v, name)
+			}
+		case f.In == "torch-export" && key == "target":
+			f.exported(v)
 		case v.Kind() == jsontext.Object && v.Get("__loader__").Ok():
 			for _, name := range skopsNames(v) {
 				refer(KeySkops, v, name)
@@ -99,12 +107,44 @@ func (f *File) references(ctx context.Context, doc *jsontext.Doc) {
 	if local {
 		f.unread("read/json", notYet("the configuration names code beside it, which this version does not examine"))
 	}
-	if len(f.References) > 0 && !f.Is("skops") {
+	if len(f.References) > 0 && !f.Is("skops") && f.In != "torchserve-mar" {
 		f.claim("hf-config")
 	}
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.Canceled) {
 		f.unread("read/json", err)
 	}
+}
+
+// marPaths are the members of a TorchServe manifest that name files.
+var marPaths = []string{KeyHandler, "modelFile", "serializedFile", "extraFiles", "requirementsFile", "configFile"}
+
+// exported keeps an operator of an exported program: "torch.ops.aten.add.Tensor".
+func (f *File) exported(v jsontext.Value) {
+	name, ok := strings.CutPrefix(v.Text(), "torch.ops.")
+	if !ok || len(f.TorchOps) > f.limits().Members {
+		return
+	}
+	if len(f.TorchOps) == f.limits().Members {
+		f.unread("read/torch-export", fmt.Errorf("more than %d operators: %w", f.limits().Members, detect.ErrLimit))
+	}
+	space, op, _ := strings.Cut(name, ".")
+	op, _, _ = strings.Cut(op, ".")
+	start, end := v.Span()
+	f.TorchOps = append(f.TorchOps, torchscript.Op{Name: space + "::" + op, Line: v.Text(), Start: start, End: end})
+}
+
+// script reads the TorchScript source of an archive, and reports whether f is
+// that.
+func (f *File) script(ctx context.Context, b []byte) bool {
+	if f.In != "torchscript" || f.ext() != ".py" || !strings.Contains(f.Path, "/code/") {
+		return false
+	}
+	ops, err := torchscript.Scan(ctx, b)
+	f.TorchOps = ops
+	if err != nil {
+		f.unread("read/torchscript", err)
+	}
+	return true
 }
 
 // skopsNames returns what a node of a skops schema names: "Loader:module.Class"

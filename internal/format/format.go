@@ -25,6 +25,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/tarfile"
 	"github.com/modelwarden/warden/internal/format/tensorflow"
 	"github.com/modelwarden/warden/internal/format/tflite"
+	"github.com/modelwarden/warden/internal/format/torchscript"
 	"github.com/modelwarden/warden/internal/format/zipfile"
 )
 
@@ -72,9 +73,10 @@ type File struct {
 	HDF5        *hdf5.File
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
-	Templates   []Template  // in JSON, GGUF and template files
-	Keras       []Config    // model configurations, in JSON and HDF5
-	References  []Reference // code that a configuration names
+	TorchOps    []torchscript.Op // of TorchScript source and of exported programs
+	Templates   []Template       // in JSON, GGUF and template files
+	Keras       []Config         // model configurations, in JSON and HDF5
+	References  []Reference      // code that a configuration names
 
 	// Unread lists what the readers could not read, one Status each: Failed for
 	// malformed input, Skipped for a limit. Not empty means not clean.

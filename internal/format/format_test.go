@@ -84,7 +84,7 @@ func TestOpen(t *testing.T) {
 		{"config.json", []byte(`{"model_type": "x"}`), []string{"config.json (text)"}},
 		{"t.jinja", []byte("{{ x }}"), []string{"t.jinja jinja(text)"}},
 		{"t.jinja", []byte("{{ x"), []string{"t.jinja jinja(text) failed"}},
-		{"m.mar", formattest.Zip(entry{Name: "MAR-INF/MANIFEST.json", Data: []byte("{}")}), []string{"m.mar torchserve-mar skipped", "m.mar!/MAR-INF/MANIFEST.json (text)"}},
+		{"m.mar", formattest.Zip(entry{Name: "MAR-INF/MANIFEST.json", Data: []byte("{}")}), []string{"m.mar torchserve-mar", "m.mar!/MAR-INF/MANIFEST.json (text)"}},
 	} {
 		got := tree(t.Context(), tt.name, bytes.NewReader(tt.bytes), int64(len(tt.bytes)), format.DefaultLimits())
 		if d := cmp.Diff(tt.want, got); d != "" {

@@ -124,7 +124,7 @@ func (f *File) tryZip(ctx context.Context, w window) bool {
 	f.take(sts)
 	f.claim(zipKind(a))
 	switch kind := f.Format; kind {
-	case "torchscript", "torch-export", "torchserve-mar", "torch-package":
+	case "torch-package":
 		f.unread("read/"+kind, notYet(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
 	}
 	return true

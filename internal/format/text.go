@@ -25,6 +25,9 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 		return false
 	}
 	f.Kind = "text"
+	if f.script(ctx, b) {
+		return true
+	}
 	for _, u := range unexamined {
 		if slices.Contains(u.exts, f.ext()) && bytes.Contains(b, []byte(u.has)) {
 			f.unread("read/text", fmt.Errorf("%s: %w", u.what, detect.ErrLimit))

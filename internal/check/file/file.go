@@ -20,6 +20,7 @@ func All() []*detect.Detector[*format.File] {
 		kerasModels,
 		tensorflowGraphs,
 		configurations,
+		torchArchives,
 		disguises,
 		metadata(),
 		pickles,
