@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -42,6 +43,13 @@ func TestScripts(t *testing.T) {
 				}
 				if code != args[0] {
 					ts.Fatalf("exit code %s, want %s", code, args[0])
+				}
+			},
+			// dated FILE… replaces SOON with a date in thirty days.
+			"dated": func(ts *testscript.TestScript, _ bool, args []string) {
+				for _, name := range args {
+					text := strings.ReplaceAll(ts.ReadFile(name), "SOON", time.Now().AddDate(0, 0, 30).Format(time.DateOnly))
+					ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 				}
 			},
 			// unescape FILE… replaces \xNN in files, to write bytes in scripts.

@@ -28,6 +28,7 @@ type scanFlags struct {
 	include, exclude               []string
 	limits                         scan.Limits
 	noSpool                        bool
+	baseline, writeBaseline        string
 }
 
 func newScan(a *app) *cobra.Command {
@@ -42,7 +43,9 @@ func newScan(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, paths []string) error { return a.scan(c.Context(), f, paths) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.format, "format", "text", "text, json or sarif")
+	fl.StringVar(&f.format, "format", "text", "text, json, sarif or markdown")
+	fl.StringVar(&f.baseline, "baseline", "", "file of accepted findings (YAML); they do not fail the run")
+	fl.StringVar(&f.writeBaseline, "write-baseline", "", "write a first baseline of what fails now to this file")
 	fl.StringVar(&f.output, "output", "", "write the report to this file, and the text to the terminal")
 	fl.StringVar(&f.failOn, "fail-on", "high", "least severity that gives exit code 1: critical, high, medium, low or never")
 	fl.BoolVar(&f.strict, "strict", false, "same as --fail-on medium: review fails too")
@@ -91,6 +94,10 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 			return usage("glob %q: %w", g, err)
 		}
 	}
+	accepted, err := newAccepted(f)
+	if err != nil {
+		return err
+	}
 	out, text, closeOut, err := a.scanOutput(f)
 	if err != nil {
 		return err
@@ -117,8 +124,10 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 	emit := func(r scan.Report) error {
 		p.done(r)
 		target := report.NewTarget(r.Path, r.Artifact, r.Verdict, r.Findings, r.Statuses, r.Counts, r.Truncated, rules)
+		accepted.apply(&target)
+		accepted.note(target, failAt)
 		sum.Count(target.Verdict)
-		code = worse(code, exitOf(r, failAt))
+		code = worse(code, exitOf(target, failAt))
 		p.clear()
 		return errors.Join(out.Target(target), text.Target(target))
 	}
@@ -128,6 +137,9 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 		err = errors.Join(out.End(sum, time.Since(started)), text.End(sum, time.Since(started)))
 	}
 	if err = errors.Join(err, closeOut(err == nil)); err != nil {
+		return &exit{exitIncomplete, err}
+	}
+	if err := accepted.finish(a.Stderr); err != nil {
 		return &exit{exitIncomplete, err}
 	}
 	if n := left.Load(); n > 0 && !f.quiet {
@@ -197,17 +209,25 @@ func (a *app) scanStdin(ctx context.Context, opts scan.Options) (scan.Report, er
 }
 
 // exitOf lets findings win over incompleteness: they hold whatever else was not
-// read.
-func exitOf(r scan.Report, failAt warden.Severity) int {
-	for _, f := range r.Findings {
-		if f.Severity >= failAt {
+// read. Accepted findings do not count.
+func exitOf(t report.Target, failAt warden.Severity) int {
+	for _, f := range t.Findings {
+		if f.Waiver == nil && severityOf(f) >= failAt {
 			return exitFindings
 		}
 	}
-	if !r.Complete() {
+	if !t.Complete {
 		return exitIncomplete
 	}
 	return exitOK
+}
+
+func severityOf(f report.Finding) warden.Severity {
+	s, err := warden.ParseSeverity(f.Severity)
+	if err != nil {
+		return warden.Critical // never accept what cannot be understood
+	}
+	return s
 }
 
 // worse combines exit codes of files: findings, then incompleteness, then none.
@@ -256,8 +276,10 @@ func (a *app) scanOutput(f *scanFlags) (out, text report.Writer, closeOut func(o
 		out = report.NewJSON(w)
 	case "sarif":
 		out = report.NewSARIF(w, scan.Rules())
+	case "markdown":
+		out = report.NewMarkdown(w)
 	default:
-		return nil, nil, nil, errors.Join(usage("--format %q: want text, json or sarif", f.format), closeOut(false))
+		return nil, nil, nil, errors.Join(usage("--format %q: want text, json, sarif or markdown", f.format), closeOut(false))
 	}
 	return out, text, closeOut, nil
 }

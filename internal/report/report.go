@@ -43,6 +43,7 @@ type Finding struct {
 	Evidence   string   `json:"evidence"`
 	Advice     string   `json:"advice"`
 	Frameworks []string `json:"frameworks"`
+	Waiver     *Waiver  `json:"waiver,omitempty"` // accepted by the baseline
 }
 
 // At is a place. Start and End are half-open and counted in the innermost

@@ -105,12 +105,18 @@ type sarifArtifactLocation struct {
 }
 
 type sarifResult struct {
-	RuleID       string            `json:"ruleId"`
-	RuleIndex    int               `json:"ruleIndex"`
-	Level        string            `json:"level"`
-	Message      sarifText         `json:"message"`
-	Locations    []sarifLocation   `json:"locations"`
-	Fingerprints map[string]string `json:"partialFingerprints"`
+	RuleID       string             `json:"ruleId"`
+	RuleIndex    int                `json:"ruleIndex"`
+	Level        string             `json:"level"`
+	Message      sarifText          `json:"message"`
+	Locations    []sarifLocation    `json:"locations"`
+	Fingerprints map[string]string  `json:"partialFingerprints"`
+	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+}
+
+type sarifSuppression struct {
+	Kind          string `json:"kind"`
+	Justification string `json:"justification"`
 }
 
 type sarifLocation struct {
@@ -202,8 +208,13 @@ func (s *sarifWriter) result(t Target, top int, f Finding) {
 		text += "\n" + f.Evidence
 	}
 	index := slices.IndexFunc(s.rules, func(r warden.Rule) bool { return string(r.ID) == f.Rule })
+	var accepted []sarifSuppression
+	if f.Waiver != nil {
+		accepted = []sarifSuppression{{"external", f.Waiver.Reason + " (" + f.Waiver.By + ", until " + f.Waiver.Expires + ")"}}
+	}
 	s.run.Results = append(s.run.Results, sarifResult{
-		RuleID: f.Rule, RuleIndex: index, Level: level(f.Severity), Message: sarifText{text},
+		Suppressions: accepted,
+		RuleID:       f.Rule, RuleIndex: index, Level: level(f.Severity), Message: sarifText{text},
 		Locations:    []sarifLocation{loc},
 		Fingerprints: map[string]string{"warden/v1": warden.Sum([]byte(f.Rule + "\x00" + t.Digest + "\x00" + f.At.Path + "\x00" + f.Evidence)).String()[7:39]},
 	})

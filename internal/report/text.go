@@ -54,6 +54,9 @@ func (t *textWriter) Target(x Target) error {
 		if f.Evidence != "" {
 			fmt.Fprintf(&b, "    %s\n", t.paint("evidence", f.Evidence))
 		}
+		if f.Waiver != nil {
+			fmt.Fprintf(&b, "    Accepted by %s until %s: %s\n", f.Waiver.By, f.Waiver.Expires, f.Waiver.Reason)
+		}
 		fmt.Fprintf(&b, "    %s See `warden rules show %s`.\n", f.Advice, f.Rule)
 	}
 	for i, s := range x.Statuses {
