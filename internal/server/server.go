@@ -103,7 +103,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 	if s.blobs, err = dirblob.Open(dirblob.Config{Dir: cfg.path("blobs"), Now: opts.Now}); err != nil {
 		return nil, err
 	}
-	if s.queue, err = natsqueue.Open(ctx, natsqueue.Config{Dir: cfg.path("nats")}); err != nil {
+	if s.queue, err = natsqueue.Open(ctx, natsqueue.Config{Dir: cfg.path("nats"), Hold: holdFor}); err != nil {
 		return nil, err
 	}
 	return s, s.compose(policies)

@@ -22,8 +22,9 @@ const (
 	requeueEvery = 5 * time.Second
 	sweepEvery   = time.Hour
 	renewEvery   = time.Hour
-	orphanAge    = 24 * time.Hour // time between upload and push
-	holdEvery    = 15 * time.Second
+	orphanAge    = 24 * time.Hour   // time between upload and push
+	holdFor      = 20 * time.Second // a job of a killed process is done again after so long
+	holdEvery    = 5 * time.Second
 )
 
 // background starts the workers. They end when ctx ends; wg waits for them.
