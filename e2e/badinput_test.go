@@ -174,6 +174,7 @@ func TestKillDuringPush(t *testing.T) {
 						if r := (*refused)(nil); errors.As(err, &r) && ctx.Err() == nil {
 							t.Errorf("push: %v", r)
 						}
+						time.Sleep(time.Millisecond)
 						continue
 					}
 					x.digest = v.Artifact.Digest
