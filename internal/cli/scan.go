@@ -43,7 +43,7 @@ func newScan(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, paths []string) error { return a.scan(c.Context(), f, paths) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.format, "format", "text", "text, json, sarif or markdown")
+	fl.StringVar(&f.format, "format", "text", "text, json, sarif, cyclonedx or markdown")
 	fl.StringVar(&f.baseline, "baseline", "", "file of accepted findings (YAML); they do not fail the run")
 	fl.StringVar(&f.writeBaseline, "write-baseline", "", "write a first baseline of what fails now to this file")
 	fl.StringVar(&f.output, "output", "", "write the report to this file, and the text to the terminal")
@@ -276,10 +276,12 @@ func (a *app) scanOutput(f *scanFlags) (out, text report.Writer, closeOut func(o
 		out = report.NewJSON(w)
 	case "sarif":
 		out = report.NewSARIF(w, scan.Rules())
+	case "cyclonedx":
+		out = report.NewCycloneDX(w)
 	case "markdown":
 		out = report.NewMarkdown(w)
 	default:
-		return nil, nil, nil, errors.Join(usage("--format %q: want text, json, sarif or markdown", f.format), closeOut(false))
+		return nil, nil, nil, errors.Join(usage("--format %q: want text, json, sarif, cyclonedx or markdown", f.format), closeOut(false))
 	}
 	return out, text, closeOut, nil
 }

@@ -63,6 +63,8 @@ func TestGolden(t *testing.T) {
 	}{
 		{"scan.json", func(b *bytes.Buffer) report.Writer { return report.NewJSON(b) }},
 		{"scan.sarif", func(b *bytes.Buffer) report.Writer { return report.NewSARIF(b, rules()) }},
+		{"scan.cdx.json", func(b *bytes.Buffer) report.Writer { return report.NewCycloneDX(b) }},
+		{"scan.md", func(b *bytes.Buffer) report.Writer { return report.NewMarkdown(b) }},
 		{"scan.txt", func(b *bytes.Buffer) report.Writer { return report.NewText(b, report.TextOptions{}) }},
 		{"scan.colour.txt", func(b *bytes.Buffer) report.Writer { return report.NewText(b, report.TextOptions{Color: true}) }},
 	} {
