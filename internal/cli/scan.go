@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,8 @@ func newScan(a *app) *cobra.Command {
 		Short: "Scan model files and folders without loading them",
 		Long: "Scan reads model files and simulates what loaders would do. Nothing is executed, imported\n" +
 			"or deserialised. What could not be looked at is inconclusive, never clean.\n\n" +
-			"  warden scan model.pkl\n  warden scan --format sarif --output scan.sarif ./models\n  cat model.pt | warden scan -",
+			"  warden scan model.pkl\n  warden scan --format sarif --output scan.sarif ./models\n  cat model.pt | warden scan -\n" +
+			"  warden scan hf://org/model@revision      reads only what matters of a remote model",
 		Args: args(cobra.MinimumNArgs(1)),
 		RunE: func(c *cobra.Command, paths []string) error { return a.scan(c.Context(), f, paths) },
 	}
@@ -137,6 +139,9 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 		err = errors.Join(out.End(sum, time.Since(started)), text.End(sum, time.Since(started)))
 	}
 	if err = errors.Join(err, closeOut(err == nil)); err != nil {
+		if ex := (*exit)(nil); errors.As(err, &ex) {
+			return ex
+		}
 		return &exit{exitIncomplete, err}
 	}
 	if err := accepted.finish(a.Stderr); err != nil {
@@ -165,7 +170,16 @@ func (a *app) each(ctx context.Context, w scan.Walk, paths []string, emit func(s
 			}
 			continue
 		}
+		if strings.HasPrefix(p, remoteScheme) {
+			if err := a.scanHub(ctx, p, w, emit); err != nil {
+				return err
+			}
+			continue
+		}
 		roots = append(roots, p)
+	}
+	if len(roots) == 0 {
+		return nil
 	}
 	for r := range scan.Paths(ctx, roots, w) {
 		if err := emit(r); err != nil {
