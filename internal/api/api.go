@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -78,7 +79,10 @@ type Config struct {
 	Secure      bool            // cookies only over TLS
 }
 
-type service struct{ Config }
+type service struct {
+	Config
+	verifying sync.Mutex // one verification of the whole log at a time: it keeps a reader of the database for long
+}
 
 // New returns the handler of the API and the console.
 func New(cfg Config) (http.Handler, error) {
@@ -102,7 +106,7 @@ func build(cfg Config) (*service, *http.ServeMux, huma.API, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s, mux := &service{cfg}, http.NewServeMux()
+	s, mux := &service{Config: cfg}, http.NewServeMux()
 	hc := huma.DefaultConfig("Warden", "v1")
 	hc.Info.Description = "AI model security: registry, scans, statements, decisions, audit. Errors are RFC 9457 problems with a code and a hint."
 	hc.CreateHooks = nil // no $schema links: they echo the Host header

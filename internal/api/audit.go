@@ -158,6 +158,10 @@ func (s *service) verifyAudit(ctx context.Context, in *verifyInput) (*body[verif
 		}
 		outside = append(outside, audit.Checkpoint{Size: tree.Size, Note: []byte(text)})
 	}
+	if !s.verifying.TryLock() {
+		return nil, s.fail(&warden.Error{Code: warden.CodeUnavailable, Message: "the log is being verified for somebody else", Hint: "try again when that is done"})
+	}
+	defer s.verifying.Unlock()
 	var rep audit.Report
 	err := s.Registry.View(ctx, func(r registry.Reader) (err error) {
 		rep, err = audit.Verify(ctx, r, s.Verifier, outside...)

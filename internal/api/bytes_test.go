@@ -234,8 +234,12 @@ func TestPace(t *testing.T) {
 	b := newBench(t)
 	var long time.Duration
 	h := api.Paced(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/read" {
+		switch r.URL.Path {
+		case "/read":
 			io.Copy(io.Discard, r.Body)
+		case "/write":
+			io.WriteString(w, "answer")
+			return
 		}
 		for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 			if r.Context().Err() != nil {
@@ -253,6 +257,22 @@ func TestPace(t *testing.T) {
 		t.Errorf("a long operation: %v %v", resp, err)
 	}
 	long = 0
+	// The deadline of one answer does not fail the next on the same connection.
+	c, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for _, path := range []string{"/write", "/nothing", "/write", "/nothing"} {
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatalf("%s after a pause: %v", path, err)
+		}
+		io.Copy(io.Discard, resp.Body)
+		time.Sleep(300 * time.Millisecond)
+	}
 	for _, path := range []string{"/read", "/ignore"} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(srv.URL, "http://"))
 		if err != nil {

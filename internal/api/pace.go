@@ -31,6 +31,8 @@ type paced struct {
 // closed early would be read as the next request.
 func pace(w http.ResponseWriter, r *http.Request, stall time.Duration) (http.ResponseWriter, *http.Request) {
 	rc := http.NewResponseController(w)
+	// The deadline of the request before on this connection may still hold.
+	rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // shows when an answer is written
 	if body := r.Body; body != nil && body != http.NoBody {
 		r = r.WithContext(r.Context())
 		p := &paced{ReadCloser: body, rc: rc, stall: stall, begun: time.Now()}
