@@ -148,9 +148,7 @@ func (g *Gateway) whole(w http.ResponseWriter, r *http.Request, x *exchange, res
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	if rc := http.NewResponseController(w); rc.SetWriteDeadline(time.Now().Add(answerTime)) == nil {
-		defer rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // as it was
-	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // shows when it is written
 	w.WriteHeader(resp.StatusCode)
 	if _, err := w.Write(body); err != nil {
 		x.end = "client_gone"

@@ -25,9 +25,12 @@ import (
 // Nothing is cleaned, redirected or passed through blindly.
 func (g *Gateway) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
 		if r.ContentLength != 0 { // the server itself waits for a body that nobody reads
-			http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when the body is read
+			rc.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when the body is read
 		}
+		// The deadline of the request before on this connection may still hold.
+		rc.SetWriteDeadline(time.Now().Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
 		var method string
 		var serve http.HandlerFunc
 		path, _, _ := strings.Cut(r.RequestURI, "?")
@@ -81,9 +84,7 @@ func refuse(w http.ResponseWriter, r refusal) {
 	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "5")
 	}
-	if rc := http.NewResponseController(w); rc.SetWriteDeadline(time.Now().Add(bodyTime)) == nil {
-		defer rc.SetWriteDeadline(time.Time{}) //nolint:errcheck // as it was
-	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when it is written
 	w.WriteHeader(r.status)
 	w.Write(openai.Error(kind, r.code, r.message)) //nolint:errcheck // the client is gone
 }
@@ -194,15 +195,15 @@ func (g *Gateway) chat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x.who = id
-	if ref := g.load.enter(id.KeyID); ref != nil {
-		refuse(w, *ref)
-		return
-	}
-	defer g.load.leave(id.KeyID)
 	if !g.rec.reserve() {
 		refuse(w, refusal{status: http.StatusServiceUnavailable, code: "audit_unavailable", message: "the audit log cannot take more requests right now"})
 		return
 	}
+	if ref := g.load.enter(id.KeyID); ref != nil {
+		g.turnAway(w, x, "", *ref)
+		return
+	}
+	defer g.load.leave(id.KeyID)
 	raw, release, ref := g.readBody(w, r, wire.DefaultLimits().Bytes)
 	defer release()
 	var body []byte
