@@ -146,7 +146,7 @@ func (s Secret) Reveal() string { return string(s) }
 
 func random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b) //nolint:errcheck // never fails since Go 1.24
+	rand.Read(b)
 	return b
 }
 

@@ -27,6 +27,9 @@ func (s *Service) CreateLink(ctx context.Context, principal string, roles []stri
 
 // UseLink begins a session with a one-time link token and uses it up.
 func (s *Service) UseLink(ctx context.Context, token string) (Session, Secret, error) {
+	if len(token) != secretLen {
+		return Session{}, "", ErrUnknown // no link has such a token: nothing to write
+	}
 	sum := sha256.Sum256([]byte(token))
 	var sess Session
 	var cookie Secret
