@@ -177,6 +177,8 @@ export const t = {
     where: "Where",
     examples: "Examples",
     examplesNone: "No artifact has it now.",
+    waived: "Accepted by",
+    until: "until",
     gone: "had it once, not now",
     setState: "Set state",
     note: "Note",
