@@ -22,6 +22,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/pickle"
 	"github.com/modelwarden/warden/internal/format/safetensors"
+	"github.com/modelwarden/warden/internal/format/sevenzip"
 	"github.com/modelwarden/warden/internal/format/tarfile"
 	"github.com/modelwarden/warden/internal/format/tensorflow"
 	"github.com/modelwarden/warden/internal/format/tflite"
@@ -65,6 +66,7 @@ type File struct {
 	Pickles []*pickle.Stream // every stream found, in order
 	Zip     *zipfile.Archive
 	Tar     *tarfile.Archive
+	Seven   *sevenzip.Archive
 	Npy     *npy.Header
 
 	Safetensors *safetensors.Header

@@ -69,7 +69,10 @@ func TestOpen(t *testing.T) {
 		{"text.md", []byte("Some words.\n"), []string{"text.md (text)"}},
 		{"a.pkl", []byte(number), []string{"a.pkl pickle"}},
 		{"a.bin", []byte("\x00\x01\x02\x03\xff\xfe"), []string{"a.bin  skipped"}},
-		{"a.7z", []byte("7z\xbc\xaf\x27\x1c\x00\x04"), []string{"a.7z 7z skipped"}},
+		{"a.7z", []byte("7z\xbc\xaf\x27\x1c\x00\x04"), []string{"a.7z 7z failed"}},
+		{"a.7z", formattest.SevenZip("\x00", "", nil, formattest.SevenEntry{Name: "x/a.pkl", Data: []byte(number)}, formattest.SevenEntry{Name: "b.txt", Data: []byte("words")}), []string{"a.7z 7z", "a.7z!/x/a.pkl pickle", "a.7z!/b.txt (text)"}},
+		{"a.7z", formattest.SevenZip("\x06\xf1\x07\x01", "", nil, formattest.SevenEntry{Name: "a", Data: []byte("secret")}), []string{"a.7z 7z", "a.7z error failed"}},
+		{"a.7z", formattest.SevenZip("\x03\x03\x01\x03", "", nil, formattest.SevenEntry{Name: "a", Data: []byte("code")}), []string{"a.7z 7z", "a.7z error skipped"}},
 		{"m.pt", torch, []string{"m.pt torch-zip", "m.pt!/m/data.pkl pickle", "m.pt!/m/data/0 (tensor)", "m.pt!/m/version (text)"}},
 		{"m.pt.gz", formattest.Gzip(torch), []string{"m.pt.gz gzip", "m.pt.gz!/m.pt torch-zip", "m.pt.gz!/m.pt!/m/data.pkl pickle", "m.pt.gz!/m.pt!/m/data/0 (tensor)", "m.pt.gz!/m.pt!/m/version (text)"}},
 		{"a.npy", array, []string{"a.npy npy"}},
@@ -206,6 +209,7 @@ func FuzzOpen(f *testing.F) {
 		formattest.HDF5{Attrs: [][2]string{{"model_config", "{}"}}}.Bytes(),
 		formattest.KerasZip(`{"class_name": "Sequential", "config": {}}`),
 		formattest.TFLite("Custom"), formattest.SavedModel(formattest.TFGraph([][]byte{formattest.TFNode("p", "PyFunc", nil)}, nil)),
+		formattest.SevenZip("\x00", "", nil, formattest.SevenEntry{Name: "a.pkl", Data: []byte(number)}),
 		[]byte(`{"auto_map": {"AutoModel": "m.M"}, "_target_": "a.b"}`),
 	} {
 		f.Add(b)

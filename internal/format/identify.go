@@ -70,7 +70,7 @@ func (f *File) look() (w window, err error) {
 // take it for; only what no reader knows ends as a kind or as not read.
 func (f *File) identify(ctx context.Context, w window) {
 	for _, try := range []func(*File, context.Context, window) bool{
-		(*File).tryZip, (*File).tryTar, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
+		(*File).tryZip, (*File).tryTar, (*File).trySeven, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 		(*File).tryTFLite, (*File).tryTensorFlow,
 	} {

@@ -24,7 +24,7 @@ import (
 func (f *File) Members(ctx context.Context) iter.Seq2[*File, error] {
 	return func(yield func(*File, error) bool) {
 		v := &visit{f: f, yield: yield}
-		if f.Zip == nil && f.Tar == nil && f.wrapper == "" && f.object == 0 && f.rest == 0 {
+		if f.Zip == nil && f.Tar == nil && f.Seven == nil && f.wrapper == "" && f.object == 0 && f.rest == 0 {
 			return
 		}
 		if f.depth >= f.limits().Depth {
@@ -33,6 +33,7 @@ func (f *File) Members(ctx context.Context) iter.Seq2[*File, error] {
 		}
 		v.zip(ctx)
 		v.tar(ctx)
+		v.seven(ctx)
 		v.wrapped(ctx)
 		v.at(ctx, f.object)
 		v.at(ctx, f.rest)

@@ -15,7 +15,6 @@ type mark struct {
 
 // marks are formats that are recognised and not read: they are never clean.
 var marks = []mark{
-	{"7z", 0, "7z\xbc\xaf\x27\x1c"},
 	{"rar", 0, "Rar!\x1a\x07"},
 	{"executorch", 4, "ET12"},
 	{"rdata", 0, "RDX2\n"}, {"rdata", 0, "RDX3\n"}, {"rdata", 0, "RDA2\n"}, {"rdata", 0, "RDA3\n"},

@@ -88,6 +88,20 @@ func runContainers(ctx context.Context, p *detect.Pass[*format.File]) error {
 			return err
 		}
 	}
+	if f.Seven != nil {
+		if n := f.Seven.Trailing; n > 0 {
+			p.Report("WDN-MF-095", at(f, f.Size-n, f.Size), "%d bytes follow the end of the archive; no loader of archives reads them.", n)
+		}
+		for i, e := range f.Seven.Entries {
+			if i%4096 == 0 && ctx.Err() != nil {
+				return ctx.Err()
+			}
+			outside(p, whole(f), e.Name)
+			if e.Link {
+				p.Emit(warden.Finding{Rule: "WDN-MF-092", Severity: warden.Medium, At: whole(f), Message: "Unpacking creates a symbolic link.", Evidence: e.Name})
+			}
+		}
+	}
 	if f.Tar != nil {
 		return tarTricks(ctx, p, f.Tar)
 	}

@@ -2,6 +2,7 @@ package expand
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -205,4 +206,33 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// RawLZMA reads a raw LZMA stream as 7z archives hold it: five bytes of properties
+// and the unpacked size lie in the directory.
+func RawLZMA(props []byte, size int64, src io.Reader) (io.Reader, error) {
+	if len(props) != 5 {
+		return nil, fmt.Errorf("LZMA with %d bytes of properties", len(props))
+	}
+	window := int64(binary.LittleEndian.Uint32(props[1:]))
+	if window > maxWindow {
+		return nil, fmt.Errorf("LZMA dictionary of %d bytes, at most %d: %w", window, maxWindow, detect.ErrLimit)
+	}
+	h := binary.LittleEndian.AppendUint64(append(make([]byte, 0, 13), props...), uint64(size))
+	return lzma.ReaderConfig{DictCap: int(max(window, lzma.MinDictCap))}.NewReader(io.MultiReader(bytes.NewReader(h), src))
+}
+
+// RawLZMA2 reads a raw LZMA2 stream, whose property is one byte.
+func RawLZMA2(props []byte, src io.Reader) (io.Reader, error) {
+	if len(props) != 1 || props[0] > 40 {
+		return nil, fmt.Errorf("LZMA2 with properties % x", props)
+	}
+	window, err := lzma.DecodeDictCap(props[0])
+	if err != nil {
+		return nil, fmt.Errorf("LZMA2 dictionary: %w", err)
+	}
+	if window > maxWindow {
+		return nil, fmt.Errorf("LZMA2 dictionary of %d bytes, at most %d: %w", window, maxWindow, detect.ErrLimit)
+	}
+	return lzma.Reader2Config{DictCap: int(max(window, lzma.MinDictCap))}.NewReader2(bufio.NewReader(src))
 }
