@@ -234,13 +234,13 @@ func TestKillDuringPush(t *testing.T) {
 }
 
 // startLimited starts a server whose disk is full at the test's will: fill takes
-// all space, drain gives it back. It is a small memory volume if the test may
-// mount one; else files cannot grow beyond what a process may write.
+// all space, drain gives it back. The disk is a small volume in memory, which
+// only some may mount; TestFileLimit needs no rights.
 func startLimited(t *testing.T) (p *platform, fill, drain func()) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := exec.Command("mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", dir).Run(); err != nil {
-		t.Skipf("a small volume cannot be mounted here (%v); internal/blob/dirblob tests a full disk without one", err)
+		t.Skipf("a small volume cannot be mounted here (%v); TestFileLimit runs without one", err)
 	}
 	t.Cleanup(func() {
 		if err := exec.Command("umount", "-l", dir).Run(); err != nil {
@@ -295,6 +295,11 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	for i := range 30 { // work that is in the queue when the disk fills
+		if _, err := c.push("team/queued", fmt.Appendf(nil, "(dp0\nS'queued%d'\np1\nF0.5\ns.", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	fill()
 	clear := func(what string, status int, body []byte, err error) {
 		t.Helper()
@@ -304,27 +309,35 @@ func TestFullDisk(t *testing.T) {
 	}
 	status, _, b, err := c.do("PATCH", at, large[1000:], "Upload-Offset", "1000")
 	clear("append", status, b, err)
-	status, _, b, err = c.do("POST", "/api/v1/keys", []byte(`{"name":"x","roles":["reader"]}`))
-	for range 50 { // until the pages that the database still has are used up
-		if status != 200 {
-			break
+	for _, size := range []int{500 << 10, 16 << 10, 1} { // until the room that the database has in its own files is used up
+		body := fmt.Appendf(nil, `{"name":"x","roles":["reader"],"routes":[%q]}`, strings.Repeat("x", size))
+		for range 200 {
+			if status, _, b, err = c.do("POST", "/api/v1/keys", body); status != 200 {
+				break
+			}
 		}
-		status, _, b, err = c.do("POST", "/api/v1/keys", []byte(`{"name":"`+strings.Repeat("x", 100)+`","roles":["reader"]}`))
 	}
 	clear("make a key", status, b, err)
-	status, _, b, err = c.do("GET", "/api/v1/artifacts/"+good.digest+"/files/m.pkl", nil)
-	if status == 200 {
-		t.Errorf("a file was handed out although that could not be logged: %v", err)
-	} else {
-		clear("download", status, b, err)
+	given := 0
+	for range 200 {
+		if status, _, b, err = c.do("GET", "/api/v1/artifacts/"+good.digest+"/files/m.pkl", nil); status != 200 {
+			break
+		}
+		given++ // there was still room to log it
 	}
+	clear("download", status, b, err)
 	for _, path := range []string{"/api/v1/health", "/api/v1/models", "/api/v1/artifacts/" + good.digest} {
 		if st := p.get(path, nil); st != 200 {
 			t.Errorf("%s on a full disk: %d", path, st)
 		}
 	}
 
+	time.Sleep(2 * time.Second) // the background meets the full disk too
 	drain()
+	p.eventually(60*time.Second, "the scans that were queued", func() bool {
+		var posture struct{ Wanted, Pending int }
+		return p.get("/api/v1/posture", &posture) == 200 && posture.Wanted == 0 && posture.Pending == 0
+	})
 	h, _, err = c.want(200, "HEAD", at, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -341,6 +354,18 @@ func TestFullDisk(t *testing.T) {
 	}
 	p.eventually(10*time.Second, "downloads to work again", func() bool { return p.get("/api/v1/artifacts/"+good.digest+"/files/m.pkl", nil) == 200 })
 	c.check(t, good, true)
+	var taken listJSON[struct{ Seq uint64 }]
+	if p.get("/api/v1/audit?limit=1000&action=registry.retrieve", &taken); len(taken.Items) < given {
+		t.Errorf("%d files were handed out on the full disk, %d are in the log", given, len(taken.Items))
+	}
+	v, err = c.push("team/later", []byte("(dp0\nS'later'\np1\nF0.5\ns."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.eventually(10*time.Second, "scans to work again", func() bool {
+		var a artifactJSON
+		return p.get("/api/v1/artifacts/"+v.Artifact.Digest, &a) == 200 && a.State == "admitted"
+	})
 	if out := p.must(0, "audit", "verify"); !strings.Contains(out, "whole") {
 		t.Errorf("audit verify says:\n%s", out)
 	}
@@ -348,6 +373,48 @@ func TestFullDisk(t *testing.T) {
 	p = start(t, p.data)
 	p.caller().check(t, good, true)
 	p.stop()
+}
+
+// A file that may not grow, by a quota or limit, is refused as a full disk is,
+// and the server goes on.
+func TestFileLimit(t *testing.T) {
+	limited := filepath.Join(t.TempDir(), "limited")
+	if err := os.WriteFile(limited, []byte("#!/bin/sh\nulimit -f 16384\nexec "+binary+" \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	whole := binary
+	binary = limited
+	p := start(t, "")
+	binary = whole
+	c := p.caller()
+	large := bytes.Repeat([]byte("0123456789abcdef"), 2<<20) // 32 MiB; the limit is 8 or 16
+	h, _, err := c.want(201, "POST", "/api/v1/uploads", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := h.Get("Location")
+	// The server may answer before it has read all, and then close.
+	status, _, b, err := c.do("PATCH", at, large, "Upload-Offset", "0")
+	if err == nil && (status != http.StatusServiceUnavailable || !strings.Contains(string(b), "no space") || strings.Contains(string(b), p.data)) {
+		t.Errorf("a file that is too large for the disk: %d %s", status, b)
+	}
+	if st, _, _, _ := c.do("PUT", at+"?digest="+warden.Sum(large).String(), nil); st != 400 {
+		t.Errorf("committing what fitted: %d", st)
+	}
+	if st, _, _, _ := c.do("HEAD", "/api/v1/blobs/"+warden.Sum(large).String(), nil); st != 404 {
+		t.Errorf("half a blob is there: %d", st)
+	}
+	v, err := c.push("team/small", []byte("(dp0\nS'small'\np1\nF0.5\ns."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.eventually(10*time.Second, "the scan", func() bool {
+		var a artifactJSON
+		return p.get("/api/v1/artifacts/"+v.Artifact.Digest, &a) == 200 && a.State == "admitted"
+	})
+	if out := p.must(0, "audit", "verify"); !strings.Contains(out, "whole") {
+		t.Errorf("audit verify says:\n%s", out)
+	}
 }
 
 // Half an upload is kept over a kill, and the rest completes it.
