@@ -52,8 +52,8 @@ func TestFirstLoad(t *testing.T) {
 	for _, p := range parts {
 		var z bytes.Buffer
 		w := gzip.NewWriter(&z)
-		w.Write(p) //nolint:errcheck // to memory
-		w.Close()  //nolint:errcheck
+		w.Write(p)
+		w.Close()
 		total += z.Len()
 	}
 	t.Logf("first load: %d bytes compressed in %d files", total, len(parts))

@@ -62,7 +62,7 @@ func usage(format string, args ...any) error { return &exit{exitUsage, fmt.Error
 // Run executes one command line and returns the exit code. It touches nothing
 // of the process but what p holds and the files it is told to.
 func Run(ctx context.Context, p Process) int {
-	root := newRoot(&app{Process: p})
+	root := newRoot(&app{Process: p}) //nolint:contextcheck // commands get ctx when they run
 	root.SetArgs(p.Args)
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)

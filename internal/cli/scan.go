@@ -267,7 +267,7 @@ func (noReport) End(report.Summary, time.Duration) error { return nil }
 func (a *app) scanOutput(f *scanFlags) (out, text report.Writer, closeOut func(ok bool) error, err error) {
 	closeOut = func(bool) error { return nil }
 	text = noReport{}
-	var w io.Writer = a.Stdout
+	w := a.Stdout
 	if f.output != "" {
 		file, err := os.Create(f.output)
 		if err != nil {

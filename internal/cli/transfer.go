@@ -220,7 +220,7 @@ func (a *app) pull(ctx context.Context, ref, dir string) error {
 	if c := m.Collisions(); len(c) > 0 {
 		return &exit{exitFindings, fmt.Errorf("paths %q are one on some file systems: nothing was written (hint: push the artifact with distinct names)", c[0])}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // a folder of the user, like one made by mkdir
 		return err
 	}
 	root, err := os.OpenRoot(dir) // nothing is written outside, whatever names say

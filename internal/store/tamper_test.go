@@ -117,7 +117,7 @@ func TestTamperIsFound(t *testing.T) {
 		{"audit_checkpoint", "size", "note"},
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
+		dir, err := os.MkdirTemp(t.TempDir(), "") //nolint:usetesting // one folder for each try
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func (s *Store) lead(c *conn) {
 	if len(batch) == 0 {
 		return
 	}
-	if len(batch) > 1 && shared(c, batch) {
+	if len(batch) > 1 && shared(c, batch) { //nolint:contextcheck // a shared commit is nobody's alone
 		return
 	}
 	for _, o := range batch {

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -179,9 +180,7 @@ func (c *Client) get(ctx context.Context, address string, header http.Header) (*
 		if err != nil {
 			return nil, err
 		}
-		for k, v := range header {
-			req.Header[k] = v
-		}
+		maps.Copy(req.Header, header)
 		req.Header.Set("Accept-Encoding", "identity")
 		if c.Token != "" {
 			req.Header.Set("Authorization", "Bearer "+c.Token) // net/http drops it when a redirect leaves the host
