@@ -204,6 +204,7 @@ func TestRoles(t *testing.T) {
 	b := newBench(t)
 	a := b.Admit("team/good", "m.pkl", []byte(servertest.Clean))
 	d := a.Digest.String()
+	held := b.Admit("team/held", "m.pkl", []byte("(dp0\nS'held'\np1\nF0.5\ns.")).Digest.String()
 	push := `{"model":"team/new","files":[{"path":"m","digest":"` + d + `","size":1}]}`
 	type call struct{ method, path, body string }
 	calls := map[string]call{
@@ -214,9 +215,9 @@ func TestRoles(t *testing.T) {
 		"download":   {"GET", "/api/v1/artifacts/" + d + "/files/m.pkl", ""},
 		"upload":     {"POST", "/api/v1/uploads", ""},
 		"push":       {"POST", "/api/v1/artifacts", push},
-		"quarantine": {"POST", "/api/v1/artifacts/" + d + "/quarantine", `{"reason":"x"}`},
-		"release":    {"POST", "/api/v1/artifacts/" + d + "/release", `{"reason":"x"}`},
-		"rescan":     {"POST", "/api/v1/artifacts/" + d + "/rescan", ""},
+		"quarantine": {"POST", "/api/v1/artifacts/" + held + "/quarantine", `{"reason":"x"}`},
+		"release":    {"POST", "/api/v1/artifacts/" + held + "/release", `{"reason":"x"}`},
+		"rescan":     {"POST", "/api/v1/artifacts/" + held + "/rescan", ""},
 		"triage":     {"PATCH", "/api/v1/findings/1", `{"state":"open","note":"x"}`},
 		"keys":       {"GET", "/api/v1/keys", ""},
 		"make_key":   {"POST", "/api/v1/keys", `{"name":"x","roles":["admin"]}`},
