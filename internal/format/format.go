@@ -21,6 +21,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/npy"
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/pickle"
+	"github.com/modelwarden/warden/internal/format/rdata"
 	"github.com/modelwarden/warden/internal/format/safetensors"
 	"github.com/modelwarden/warden/internal/format/sevenzip"
 	"github.com/modelwarden/warden/internal/format/tarfile"
@@ -75,6 +76,8 @@ type File struct {
 	HDF5        *hdf5.File
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
+	RData       *rdata.Tree
+	Texts       []Text           // descriptive texts of tree models
 	TorchOps    []torchscript.Op // of TorchScript source and of exported programs
 	Templates   []Template       // in JSON, GGUF and template files
 	Keras       []Config         // model configurations, in JSON and HDF5
@@ -105,6 +108,12 @@ type Config struct {
 	At     int64  // of its text in the file
 	Legacy bool   // in HDF5, where safe_mode is ignored
 	Doc    *jsontext.Doc
+}
+
+// A Text is a descriptive text inside a model.
+type Text struct {
+	Key, Value string
+	At         int64
 }
 
 // A Reference is code that a configuration names and its loader imports or

@@ -72,11 +72,11 @@ func (f *File) identify(ctx context.Context, w window) {
 	for _, try := range []func(*File, context.Context, window) bool{
 		(*File).tryZip, (*File).tryTar, (*File).trySeven, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
-		(*File).tryTFLite, (*File).tryTensorFlow,
+		(*File).tryTFLite, (*File).tryTensorFlow, (*File).tryRData, (*File).tryUBJSON, (*File).tryCatBoost, (*File).tryLightGBM,
 	} {
 		try(f, ctx, w)
 	}
-	if name, ok := recognise(w); ok {
+	if name, ok := recognise(w); ok && !f.Is(name) {
 		f.claim(name)
 		f.unread("read/"+name, notYet(fmt.Sprintf("%s is recognised but not read yet", name)))
 	}

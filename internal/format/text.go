@@ -93,7 +93,6 @@ var foreign = []struct {
 	what string
 }{
 	{[]string{"nodes", "arg_nodes"}, "an MXNet graph"},
-	{[]string{"learner", "version"}, "an XGBoost model"},
 }
 
 // json examines a JSON text. It reports false if the text is not JSON.
@@ -119,6 +118,10 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 		if all(c.keys, seen) {
 			f.unread("read/json", notYet(fmt.Sprintf("%s: recognised but not examined yet", c.what)))
 		}
+	}
+	if root := doc.Root(); root.Get("learner").Ok() && root.Get("version").Ok() {
+		f.claim("xgboost")
+		f.treeTexts(doc)
 	}
 	if root := doc.Root(); root.Get("class_name").Ok() && root.Get("config").Ok() {
 		f.claim("keras-config")

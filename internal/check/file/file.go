@@ -21,6 +21,7 @@ func All() []*detect.Detector[*format.File] {
 		tensorflowGraphs,
 		configurations,
 		torchArchives,
+		rObjects,
 		disguises,
 		metadata(),
 		pickles,

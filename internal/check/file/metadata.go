@@ -17,7 +17,7 @@ var metadata = sync.OnceValue(func() *detect.Detector[*format.File] {
 	list, err := rules.MetadataRules()
 	d := &detect.Detector[*format.File]{
 		Name: "metadata/text",
-		Doc: `Text in the metadata of GGUF, safetensors and ONNX files.
+		Doc: `Text in the metadata of GGUF, safetensors and ONNX files and of tree models.
 
 No loader runs these fields, but people and agents read them, paste them and
 follow them. Only the head of long fields is read. It cannot see text that is
@@ -82,6 +82,11 @@ func metadataFields(f *format.File) iter.Seq[field] {
 				if !yield(field{m.Key, m.Value, m.At}) {
 					return
 				}
+			}
+		}
+		for _, t := range f.Texts {
+			if !yield(field{t.Key, t.Value, t.At}) {
+				return
 			}
 		}
 		if f.ONNX != nil {
