@@ -16,3 +16,10 @@ var tensorflowOps string
 // TensorFlowOps returns the operators that TensorFlow brings: one name, or
 // prefix that ends in *, per line. Lines that begin with # are comments.
 func TensorFlowOps() string { return tensorflowOps }
+
+//go:embed modelfile/package_hosts.txt
+var packageHosts string
+
+// PackageHosts returns the hosts from which manifests may install without a
+// remark, one per line. Lines that begin with # are comments.
+func PackageHosts() string { return packageHosts }

@@ -1,9 +1,11 @@
 package format
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -170,4 +172,50 @@ func skopsNames(v jsontext.Value) (names []string) {
 		}
 	}
 	return names
+}
+
+// manifestName reports whether a text of this name says what to install or
+// import: for pip, conda, MLflow, or the start of Python.
+func manifestName(name string) bool {
+	name = strings.ToLower(name)
+	ext := path.Ext(name)
+	switch {
+	case strings.HasPrefix(name, "requirements") && (ext == ".txt" || ext == ".in"), strings.HasPrefix(name, "constraints") && ext == ".txt":
+		return true
+	case ext == ".pth":
+		return true
+	}
+	return slices.Contains([]string{"mlmodel", "conda.yaml", "conda.yml", "environment.yaml", "environment.yml", "python_env.yaml"}, name)
+}
+
+// manifest keeps the lines of a manifest. A line that ends in a backslash goes on
+// with the next.
+func (f *File) manifest(b []byte) {
+	if !manifestName(f.Name) {
+		return
+	}
+	f.claim("manifest")
+	text, start, at := "", int64(0), int64(0)
+	for raw := range bytes.Lines(b) {
+		if text == "" {
+			start = at
+		}
+		at += int64(len(raw))
+		line := strings.TrimSpace(string(raw))
+		if more, ok := strings.CutSuffix(line, "\\"); ok && len(text) < 64<<10 {
+			text += more + " "
+			continue
+		}
+		if text += line; text != "" {
+			if len(f.Manifest) == f.limits().Members {
+				f.unread("read/manifest", fmt.Errorf("more than %d lines: %w", f.limits().Members, detect.ErrLimit))
+				return
+			}
+			f.Manifest = append(f.Manifest, Line{text, start, at})
+		}
+		text = ""
+	}
+	if text != "" {
+		f.Manifest = append(f.Manifest, Line{text, start, at})
+	}
 }

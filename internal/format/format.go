@@ -77,6 +77,7 @@ type File struct {
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
 	RData       *rdata.Tree
+	Manifest    []Line           // of files that say what to install or import
 	Texts       []Text           // descriptive texts of tree models
 	TorchOps    []torchscript.Op // of TorchScript source and of exported programs
 	Templates   []Template       // in JSON, GGUF and template files
@@ -108,6 +109,12 @@ type Config struct {
 	At     int64  // of its text in the file
 	Legacy bool   // in HDF5, where safe_mode is ignored
 	Doc    *jsontext.Doc
+}
+
+// A Line is a line of a manifest, without the white space around it.
+type Line struct {
+	Text       string
+	Start, End int64
 }
 
 // A Text is a descriptive text inside a model.

@@ -28,6 +28,7 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if f.script(ctx, b) {
 		return true
 	}
+	f.manifest(b)
 	for _, u := range unexamined {
 		if slices.Contains(u.exts, f.ext()) && bytes.Contains(b, []byte(u.has)) {
 			f.unread("read/text", fmt.Errorf("%s: %w", u.what, detect.ErrLimit))

@@ -22,6 +22,7 @@ func All() []*detect.Detector[*format.File] {
 		configurations,
 		torchArchives,
 		rObjects,
+		manifests,
 		disguises,
 		metadata(),
 		pickles,
