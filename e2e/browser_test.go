@@ -81,7 +81,7 @@ func (b *browser) event(ev any) {
 		}
 	case *log.EventEntryAdded:
 		// Asking who is signed in before anybody is: 401 is the answer.
-		if ev.Entry.Level == log.EntryLevelError && !(ev.Entry.Source == log.EntrySourceNetwork && strings.HasSuffix(ev.Entry.URL, "/api/v1/me")) {
+		if ev.Entry.Level == log.EntryLevelError && (ev.Entry.Source != log.EntrySourceNetwork || !strings.HasSuffix(ev.Entry.URL, "/api/v1/me")) {
 			b.fault("log: %s %s", ev.Entry.Text, ev.Entry.URL)
 		}
 	case *network.EventRequestWillBeSent:

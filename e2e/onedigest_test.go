@@ -3,7 +3,10 @@
 package e2e_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,14 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
-
-	"crypto/ecdsa"
-	"crypto/x509"
-	"encoding/pem"
-
-	"github.com/modelwarden/warden"
 )
 
 type artifactJSON struct {

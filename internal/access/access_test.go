@@ -29,7 +29,7 @@ func TestKey(t *testing.T) {
 		"flipped_secret": flip(text, 40), "flipped_crc": flip(text, len(text)-1), "secret_of_another": text[:4+26] + otherText[4+26:],
 		"id_of_another": otherText[:4+26] + text[4+26:], "sql": "wdn_' OR 1=1 --", "huge": "wdn_" + strings.Repeat("a", 1<<20),
 	} {
-		if _, err := p.Access.Key(t.Context(), bad); err != error(access.ErrUnknown) {
+		if _, err := p.Access.Key(t.Context(), bad); !errors.Is(err, error(access.ErrUnknown)) {
 			t.Errorf("%s: %v, want ErrUnknown itself", name, err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestSecretIsHidden(t *testing.T) {
 	s := access.Secret("wdn_very_secret")
 	var logged strings.Builder
 	log := slog.New(slog.NewJSONHandler(&logged, nil))
-	log.Info("x", "plain", s, "inside", struct{ S access.Secret }{s}, "list", []access.Secret{s})
+	log.Info("x", slog.Any("plain", s), slog.Any("inside", struct{ S access.Secret }{s}), slog.Any("list", []access.Secret{s}))
 	b, err := json.Marshal(map[string]any{"s": s})
 	if err != nil {
 		t.Fatal(err)

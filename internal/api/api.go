@@ -85,24 +85,18 @@ type service struct {
 }
 
 // New returns the handler of the API and the console.
-func New(cfg Config) (http.Handler, error) {
-	s, mux, _, err := build(cfg)
-	if err != nil {
-		return nil, err
-	}
-	return s.guard(mux), nil
+func New(cfg Config) http.Handler {
+	s, mux, _ := build(cfg)
+	return s.guard(mux)
 }
 
 // OpenAPI returns the description of the API as YAML. It needs no services.
 func OpenAPI() ([]byte, error) {
-	_, _, h, err := build(Config{})
-	if err != nil {
-		return nil, err
-	}
+	_, _, h := build(Config{})
 	return h.OpenAPI().YAML()
 }
 
-func build(cfg Config) (*service, *http.ServeMux, huma.API, error) {
+func build(cfg Config) (*service, *http.ServeMux, huma.API) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -120,7 +114,7 @@ func build(cfg Config) (*service, *http.ServeMux, huma.API, error) {
 	hc.Security = []map[string][]string{{"key": {}}, {"session": {}}}
 	h := humago.New(mux, hc)
 	s.routes(h, mux)
-	return s, mux, h, nil
+	return s, mux, h
 }
 
 // guard is what every request passes: no cross-origin changes, security headers,
@@ -157,7 +151,7 @@ func (s *service) guard(mux http.Handler) http.Handler {
 			s.problem(w, err)
 			return
 		}
-		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id)))
+		mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), identityKey{}, id))) //nolint:contextcheck // it is derived from that of the request
 	}))
 }
 

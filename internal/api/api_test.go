@@ -61,14 +61,11 @@ func newBench(t *testing.T) *bench {
 		Platform: servertest.New(t), keys: map[string]string{}, logs: &lockedBuffer{}, done: make(chan struct{}),
 		client: &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
-	h, err := api.New(api.Config{
+	h := api.New(api.Config{
 		Registry: b.Registry, Judge: b.Judge, Blobs: b.Blobs, Uploads: b.Blobs, Access: b.Access, Verifier: b.Verifier, Rules: scan.Rules(), Tool: b.Tool,
 		Link: func(context.Context) (string, error) { return "http://h/#/login?link=x", nil }, Log: slog.New(slog.NewJSONHandler(b.logs, nil)), Now: b.Now,
 		MaxBlob: maxBlob, Secure: true, Done: b.done,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv := httptest.NewServer(h)
 	b.url = srv.URL
 	t.Cleanup(func() {

@@ -2,12 +2,11 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"time"
-
-	"encoding/json"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/audit"
@@ -188,7 +187,7 @@ func (s *service) tile(w http.ResponseWriter, r *http.Request) {
 	}
 	var b []byte
 	p := r.PathValue("path")
-	err := s.Registry.View(r.Context(), func(rd registry.Reader) (err error) {
+	err := s.Registry.View(r.Context(), func(rd registry.Reader) (err error) { //nolint:contextcheck // it is the context of the request
 		if p == "checkpoint" {
 			c, ok, err := audit.Latest(r.Context(), rd)
 			if err == nil && !ok {

@@ -178,11 +178,11 @@ func (s *service) stored(w http.ResponseWriter, r *http.Request, get func(regist
 }
 
 func (s *service) manifest(w http.ResponseWriter, r *http.Request) {
-	s.stored(w, r, func(rd registry.Reader, d warden.Digest) ([]byte, error) { return rd.Manifest(r.Context(), d) })
+	s.stored(w, r, func(rd registry.Reader, d warden.Digest) ([]byte, error) { return rd.Manifest(r.Context(), d) }) //nolint:contextcheck // it is the context of the request
 }
 
 func (s *service) report(w http.ResponseWriter, r *http.Request) {
-	s.stored(w, r, func(rd registry.Reader, d warden.Digest) ([]byte, error) {
+	s.stored(w, r, func(rd registry.Reader, d warden.Digest) ([]byte, error) { //nolint:contextcheck // it is the context of the request
 		sc, err := rd.Scan(r.Context(), d)
 		return sc.Report, err
 	})

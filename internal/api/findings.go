@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -15,8 +16,6 @@ import (
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/internal/report"
-
-	"encoding/json"
 )
 
 // predicateOf decodes the predicate of an envelope for people. What cannot be

@@ -64,7 +64,7 @@ func (s *service) beginSession(ctx context.Context, in *sessionInput) (*sessionO
 	}
 	who := warden.Principal{ID: sess.Principal, Roles: sess.Roles}
 	return &sessionOutput{
-		SetCookie: http.Cookie{
+		SetCookie: http.Cookie{ //nolint:gosec // Secure follows the configured URL: the default is plain HTTP on loopback
 			Name: cookieName, Value: cookie.Reveal(), Path: "/", Expires: sess.Expires, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
 		},
 		Body: s.meOf(access.Identity{Principal: who, Expires: sess.Expires}),
@@ -79,7 +79,8 @@ func (s *service) endSession(ctx context.Context, _ *struct{}) (*endSessionOutpu
 	if err := s.Access.SignOut(ctx, identity(ctx)); err != nil {
 		return nil, s.fail(err)
 	}
-	return &endSessionOutput{http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}}, nil
+	return &endSessionOutput{http.Cookie{ //nolint:gosec // as beginSession
+		Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode}}, nil
 }
 
 func (s *service) me(ctx context.Context, _ *struct{}) (*body[meBody], error) {

@@ -227,7 +227,9 @@ func TestBadUpstream(t *testing.T) {
 			w.Header().Set("Content-Length", "500")
 			answer(w, whole)
 		},
-		"redirect":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", 302) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+		},
 		"no_content": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) },
 		"accepted":   func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(202); io.WriteString(w, whole) },
 		"unauthorized": func(w http.ResponseWriter, _ *http.Request) {

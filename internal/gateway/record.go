@@ -61,7 +61,7 @@ func (r *recorder) run(ctx context.Context) {
 				batch = batch[:0]
 				return
 			}
-			r.log.Error("audit records cannot be written", slog.Any("error", err), slog.Int("waiting", len(batch)))
+			r.log.ErrorContext(ctx, "audit records cannot be written", slog.Any("error", err), slog.Int("waiting", len(batch)))
 			if last {
 				return
 			}
@@ -91,7 +91,7 @@ func (r *recorder) run(ctx context.Context) {
 					batch = append(batch, rec)
 					continue
 				case <-end.C:
-					r.log.Error("exchanges did not end in time: their last records are missing", slog.Int("exchanges", len(r.places)-len(batch)))
+					r.log.ErrorContext(ctx, "exchanges did not end in time: their last records are missing", slog.Int("exchanges", len(r.places)-len(batch)))
 				}
 				break
 			}

@@ -103,7 +103,7 @@ func (g *Gateway) authenticate(r *http.Request) (access.Identity, *refusal) {
 	case errors.As(err, &we) && we.Code == warden.CodeUnauthenticated:
 		return id, &refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "no valid access key"}
 	default:
-		g.cfg.Log.Error("identity cannot be looked up", slog.Any("error", err))
+		g.cfg.Log.ErrorContext(r.Context(), "identity cannot be looked up", slog.Any("error", err))
 		return id, &refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "identities cannot be checked right now"}
 	}
 }
@@ -229,7 +229,7 @@ func (g *Gateway) chat(w http.ResponseWriter, r *http.Request) {
 			"request": x.id, "status": x.status, "end": x.end, "bytes": x.sent, "input_tokens": x.usage.Input, "output_tokens": x.usage.Output,
 			"ms": g.cfg.Now().Sub(x.started).Milliseconds(),
 		}))
-		x.route.tokens.Add(uint64(x.usage.Input + x.usage.Output))
+		x.route.tokens.Add(uint64(x.usage.Input + x.usage.Output)) //nolint:gosec // neither is negative
 	}()
 	g.forward(w, r, x, body)
 }

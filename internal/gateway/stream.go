@@ -74,7 +74,7 @@ func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, bo
 	default:
 		x.end = "cut_upstream"
 	}
-	g.cfg.Log.Warn("stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
+	g.cfg.Log.WarnContext(r.Context(), "stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
 	msg := fmt.Appendf(nil, "data: %s\n\n", openai.Error("server_error", x.end, "the stream was cut: "+cutText(err)))
 	if write(w, rc, msg) == nil {
 		x.sent += int64(len(msg))

@@ -143,7 +143,7 @@ func (d *demo) open(ctx context.Context) error {
 	d.upstream = srv
 	d.serving.Go(func() { // ends with Close
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			d.s.opts.Log.Error("stand-in upstream ended", slog.Any("error", err))
+			d.s.opts.Log.ErrorContext(ctx, "stand-in upstream ended", slog.Any("error", err))
 		}
 	})
 	return nil
@@ -163,7 +163,7 @@ func (d *demo) restore(ctx context.Context) {
 		d.mu.Unlock()
 	}
 	if err != nil && ctx.Err() == nil {
-		d.s.opts.Log.Error("demo routes cannot be opened", slog.Any("error", err))
+		d.s.opts.Log.ErrorContext(ctx, "demo routes cannot be opened", slog.Any("error", err))
 	}
 	<-ctx.Done()
 	d.mu.Lock()

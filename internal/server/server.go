@@ -207,10 +207,7 @@ func (s *Server) Close() error {
 // Serve listens, works and answers until ctx ends and running requests have
 // drained.
 func (s *Server) Serve(ctx context.Context) error {
-	handler, err := api.New(s.apiConfig(ctx.Done()))
-	if err != nil {
-		return err
-	}
+	handler := api.New(s.apiConfig(ctx.Done()))
 	apiListener, err := listen("api.listen", s.cfg.API.Listen)
 	if err != nil {
 		return err

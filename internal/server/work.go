@@ -34,7 +34,7 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	}
 	wg.Go(func() {
 		if err := s.gateway.Serve(ctx); err != nil {
-			s.opts.Log.Error("gateway ended", slog.Any("error", err))
+			s.opts.Log.ErrorContext(ctx, "gateway ended", slog.Any("error", err))
 		}
 	})
 	s.every(ctx, wg, "seal the audit log", sealEvery, func() error {
@@ -64,7 +64,7 @@ func (s *Server) every(ctx context.Context, wg *sync.WaitGroup, what string, int
 		defer tick.Stop()
 		for {
 			if err := do(); err != nil && ctx.Err() == nil {
-				s.opts.Log.Error("background work failed", slog.String("what", what), slog.Any("error", err))
+				s.opts.Log.ErrorContext(ctx, "background work failed", slog.String("what", what), slog.Any("error", err))
 			}
 			select {
 			case <-ctx.Done():
@@ -83,7 +83,7 @@ func (s *Server) worker(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			s.opts.Log.Error("work cannot be received", slog.Any("error", err))
+			s.opts.Log.ErrorContext(ctx, "work cannot be received", slog.Any("error", err))
 			select {
 			case <-ctx.Done():
 				return
@@ -99,7 +99,7 @@ func (s *Server) work(ctx context.Context, d queue.Delivery) {
 	job := d.Job()
 	digest, err := warden.ParseDigest(job.Key)
 	if err != nil { // not ours: nothing can be done with it
-		s.opts.Log.Error("job without a digest", slog.Any("error", err))
+		s.opts.Log.ErrorContext(ctx, "job without a digest", slog.Any("error", err))
 		err = nil
 	} else {
 		stop := hold(ctx, d)
@@ -112,11 +112,11 @@ func (s *Server) work(ctx context.Context, d queue.Delivery) {
 	case ctx.Err() != nil:
 		return // delivered again at the next start
 	default:
-		s.opts.Log.Error("scan failed", slog.String("artifact", job.Key), slog.Int("attempt", job.Attempt), slog.Any("error", err))
+		s.opts.Log.ErrorContext(ctx, "scan failed", slog.String("artifact", job.Key), slog.Int("attempt", job.Attempt), slog.Any("error", err))
 		err = d.Retry(ctx, time.Duration(job.Attempt)*time.Second)
 	}
 	if err != nil && ctx.Err() == nil {
-		s.opts.Log.Error("job cannot be given back", slog.Any("error", err))
+		s.opts.Log.ErrorContext(ctx, "job cannot be given back", slog.Any("error", err))
 	}
 }
 
