@@ -28,6 +28,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/tensorflow"
 	"github.com/modelwarden/warden/internal/format/tflite"
 	"github.com/modelwarden/warden/internal/format/torchscript"
+	"github.com/modelwarden/warden/internal/format/xmltext"
 	"github.com/modelwarden/warden/internal/format/zipfile"
 )
 
@@ -77,6 +78,7 @@ type File struct {
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
 	RData       *rdata.Tree
+	XML         *xmltext.Doc     // of PMML and OpenVINO
 	Manifest    []Line           // of files that say what to install or import
 	Texts       []Text           // descriptive texts of tree models
 	TorchOps    []torchscript.Op // of TorchScript source and of exported programs

@@ -42,6 +42,7 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
 		return true
 	}
+	f.xml(ctx, trimmed)
 	strict := slices.Contains([]string{".jinja", ".jinja2", ".j2", ".template"}, f.ext())
 	if strict || jinja.Has(b) && slices.Contains(mayHoldTemplates, f.ext()) {
 		f.template(ctx, "", string(b), 0, strict)

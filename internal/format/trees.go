@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/jsontext"
 	"github.com/modelwarden/warden/internal/format/rdata"
 	"github.com/modelwarden/warden/internal/format/ubjson"
+	"github.com/modelwarden/warden/internal/format/xmltext"
 )
 
 func (f *File) tryRData(ctx context.Context, w window) bool {
@@ -129,4 +131,28 @@ func (f *File) tryLightGBM(_ context.Context, w window) bool {
 		f.unread("read/lightgbm", err)
 	}
 	return true
+}
+
+// xml reads the outline of a model that is XML. Other XML is text like any.
+func (f *File) xml(ctx context.Context, b []byte) {
+	name := ""
+	switch {
+	case len(b) == 0 || b[0] != '<':
+		return
+	case bytes.Contains(b, []byte("PMML")):
+		name = "pmml"
+	case bytes.Contains(b, []byte("<net")) || bytes.Contains(b, []byte(":net")):
+		name = "openvino"
+	default:
+		return
+	}
+	doc, err := xmltext.Open(ctx, b, f.limits())
+	if doc.Root != "PMML" && doc.Root != "net" && f.ext() != ".pmml" {
+		return
+	}
+	f.claim(name)
+	f.XML = doc
+	if err != nil {
+		f.unread("read/"+name, err)
+	}
 }

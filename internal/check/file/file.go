@@ -23,6 +23,7 @@ func All() []*detect.Detector[*format.File] {
 		torchArchives,
 		rObjects,
 		manifests,
+		xmlModels,
 		disguises,
 		metadata(),
 		pickles,
