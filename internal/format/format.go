@@ -18,6 +18,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/jinja"
 	"github.com/modelwarden/warden/internal/format/jsontext"
+	"github.com/modelwarden/warden/internal/format/msgpack"
 	"github.com/modelwarden/warden/internal/format/npy"
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/pickle"
@@ -78,6 +79,7 @@ type File struct {
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
 	RData       *rdata.Tree
+	MsgPack     *msgpack.Doc
 	XML         *xmltext.Doc     // of PMML and OpenVINO
 	Manifest    []Line           // of files that say what to install or import
 	Texts       []Text           // descriptive texts of tree models

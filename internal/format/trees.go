@@ -11,6 +11,7 @@ import (
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/flatbuf"
 	"github.com/modelwarden/warden/internal/format/jsontext"
+	"github.com/modelwarden/warden/internal/format/msgpack"
 	"github.com/modelwarden/warden/internal/format/rdata"
 	"github.com/modelwarden/warden/internal/format/ubjson"
 	"github.com/modelwarden/warden/internal/format/xmltext"
@@ -81,6 +82,29 @@ func (f *File) treeTexts(doc *jsontext.Doc) {
 		}
 		return true
 	})
+}
+
+// tryMsgPack takes a map that fills the whole file, since the format has no
+// signature; by its name a damaged one is taken too.
+func (f *File) tryMsgPack(ctx context.Context, w window) bool {
+	if f.Format != "" || !msgpack.Sniff(w.head) {
+		return false
+	}
+	named := f.ext() == ".msgpack"
+	d, err := msgpack.Open(ctx, f.R, f.Size, f.limits())
+	whole := err == nil && d.Size == f.Size
+	if !whole && !named {
+		return false
+	}
+	f.claim("msgpack")
+	f.MsgPack = d
+	switch {
+	case err != nil:
+		f.unread("read/msgpack", err)
+	case !whole:
+		f.unread("read/msgpack", fmt.Errorf("%d bytes follow the document", f.Size-d.Size))
+	}
+	return true
 }
 
 // tryCatBoost reads the table of a CatBoost model: its version and its

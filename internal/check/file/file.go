@@ -24,6 +24,7 @@ func All() []*detect.Detector[*format.File] {
 		rObjects,
 		manifests,
 		xmlModels,
+		msgpackValues,
 		disguises,
 		metadata(),
 		pickles,
