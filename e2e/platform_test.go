@@ -14,10 +14,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/modelwarden/warden/internal/server/servertest"
 )
 
 // binary is the program under test, built once by TestMain.
@@ -41,28 +42,11 @@ type platform struct {
 	t    testing.TB
 	data string
 	cmd  *exec.Cmd
-	out  *lockedBuffer
-	logs *lockedBuffer
+	out  *servertest.Buffer
+	logs *servertest.Buffer
 
 	API, Gateway, Key string
 	Link              string // one-time administrator link; "" after the first start
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // start starts a server on a data folder ("" for a new one) and waits until it
@@ -72,7 +56,7 @@ func start(t testing.TB, data string, config ...string) *platform {
 	if data == "" {
 		data = t.TempDir()
 	}
-	p := &platform{t: t, data: data, out: &lockedBuffer{}, logs: &lockedBuffer{}}
+	p := &platform{t: t, data: data, out: &servertest.Buffer{}, logs: &servertest.Buffer{}}
 	os.Remove(filepath.Join(data, "local.json"))
 	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data}, config...)...)
 	p.cmd.Env = append(os.Environ(), "WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0")

@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,25 +30,8 @@ type bench struct {
 	url    string
 	client *http.Client
 	keys   map[string]string
-	logs   *lockedBuffer
+	logs   *servertest.Buffer
 	done   chan struct{}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 const maxBlob = 4 << 20
@@ -58,7 +39,7 @@ const maxBlob = 4 << 20
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{
-		Platform: servertest.New(t), keys: map[string]string{}, logs: &lockedBuffer{}, done: make(chan struct{}),
+		Platform: servertest.New(t), keys: map[string]string{}, logs: &servertest.Buffer{}, done: make(chan struct{}),
 		client: &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	h := api.New(api.Config{

@@ -24,26 +24,10 @@ import (
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/internal/report"
+	"github.com/modelwarden/warden/internal/server/servertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // A run is one server that serves.
 type run struct {
@@ -51,7 +35,7 @@ type run struct {
 	s      *Server
 	local  Local
 	banner string
-	logs   *lockedBuffer
+	logs   *servertest.Buffer
 	stop   func() // once; waits
 }
 
@@ -68,8 +52,8 @@ func testOptions() Options {
 // start opens and serves; it ends with the test at the latest.
 func start(t *testing.T, cfg Config, opts Options) *run {
 	t.Helper()
-	r := &run{t: t, logs: &lockedBuffer{}}
-	banner := &lockedBuffer{}
+	r := &run{t: t, logs: &servertest.Buffer{}}
+	banner := &servertest.Buffer{}
 	opts.Banner, opts.Log = banner, slog.New(slog.NewTextHandler(r.logs, nil))
 	var err error
 	if r.s, err = Open(t.Context(), cfg, opts); err != nil {
