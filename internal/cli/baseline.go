@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -23,6 +24,12 @@ type accepted struct {
 	fresh report.Baseline
 	now   time.Time
 }
+
+// What a first baseline leaves for people to fill in.
+const (
+	sayWhy = "say why: "
+	sayWho = "say who"
+)
 
 const maxBaseline = 16 << 20
 
@@ -66,7 +73,7 @@ func (a *accepted) note(t report.Target, failAt warden.Severity) {
 		}
 		seen[f.Rule+f.At.Path] = true
 		a.fresh = append(a.fresh, report.Waiver{
-			Rule: f.Rule, Digest: t.Digest, At: f.At.Path, Reason: "say why: " + f.Message, By: "say who", Expires: a.now.AddDate(0, 3, 0).Format(time.DateOnly),
+			Rule: f.Rule, Digest: t.Digest, At: f.At.Path, Reason: sayWhy + f.Message, By: sayWho, Expires: a.now.AddDate(0, 3, 0).Format(time.DateOnly),
 		})
 	}
 }
@@ -82,6 +89,8 @@ func (a *accepted) finish(w io.Writer) error {
 			_, err = fmt.Fprintf(w, "baseline: the waiver of %s for %s expired on %s and does not count\n", x.Rule, x.Digest, x.Expires)
 		case a.used[i] == 0:
 			_, err = fmt.Fprintf(w, "baseline: the waiver of %s for %s matches nothing; remove it\n", x.Rule, x.Digest)
+		case x.By == sayWho || strings.HasPrefix(x.Reason, sayWhy):
+			_, err = fmt.Fprintf(w, "baseline: the waiver of %s for %s does not say who accepted it and why; fill in by and reason\n", x.Rule, x.Digest)
 		}
 		errs = append(errs, err)
 	}
@@ -95,5 +104,6 @@ func (a *accepted) finish(w io.Writer) error {
 			return err
 		}
 	}
-	return errors.Join(append(errs, os.WriteFile(a.write, text, 0o644))...) //nolint:gosec // a file of the project, like its source
+	_, err := fmt.Fprintf(w, "baseline: %d written to %s; fill in by and reason, then scan with --baseline %s\n", len(a.fresh), a.write, a.write)
+	return errors.Join(append(errs, err, os.WriteFile(a.write, text, 0o644))...) //nolint:gosec // a file of the project, like its source
 }

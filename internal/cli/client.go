@@ -60,7 +60,7 @@ func (a *app) client() (*client, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, &warden.Error{
 				Code: warden.CodeInvalid, Message: "no server is known: " + name + " does not exist",
-				Hint: "start one with `warden serve`, or set WARDEN_SERVER and WARDEN_KEY",
+				Hint: "start one with `warden serve`, give its data folder with --data, or set WARDEN_SERVER and WARDEN_KEY",
 			}
 		case err != nil:
 			return nil, fmt.Errorf("read %s: %w", name, err)

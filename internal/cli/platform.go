@@ -53,6 +53,18 @@ func (a *app) config(file string) (server.Config, error) {
 	return cfg, err
 }
 
+const configHelp = `Print the configuration that holds: defaults, then the file of --config, then variables
+WARDEN_SECTION_KEY (WARDEN_API_LISTEN for api.listen). Routes have no defaults; each is
+
+  gateway:
+    routes:
+      - name: support-chat                  what clients send as "model"
+        model: team/chat@1                  registry reference; closed unless it is admitted
+        upstream: http://10.0.0.7:8000/v1   base URL of an OpenAI-compatible server
+        upstream_model: llama               what the upstream calls it (default: the same name)
+        credential: env:UPSTREAM_KEY        key for the upstream, or file:PATH (default: none)
+        allow_private: [10.0.0.0/8]         private ranges the upstream may be in (default: none)`
+
 func newConfig(a *app) *cobra.Command {
 	var file string
 	check := &cobra.Command{Use: "check FILE", Short: "Check a configuration file", Args: args(cobra.ExactArgs(1)), RunE: func(_ *cobra.Command, x []string) error {
@@ -66,7 +78,7 @@ func newConfig(a *app) *cobra.Command {
 		_, err = fmt.Fprintln(a.Stdout, "ok")
 		return err
 	}}
-	show := &cobra.Command{Use: "print", Short: "Print the configuration that holds, with all defaults", Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
+	show := &cobra.Command{Use: "print", Short: "Print the configuration that holds, with all defaults", Long: configHelp, Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
 		cfg, err := a.config(file)
 		if err != nil {
 			return err
@@ -100,7 +112,7 @@ func newDemo(a *app) *cobra.Command {
 	return group("demo", "Load or remove demo data",
 		&cobra.Command{
 			Use: "load", Short: "Fill the platform with demo models, a gateway route and traffic", Args: args(cobra.NoArgs),
-			RunE: run(http.MethodPost, "loaded %d models (%d artifacts), %d key, %d requests through the gateway\n"),
+			RunE: run(http.MethodPost, "loaded %d models (%d artifacts), %d key, %d requests through the gateway\nsee: warden registry list, warden audit list, or the console\n"),
 		},
 		&cobra.Command{
 			Use: "remove", Short: "Remove all demo data", Args: args(cobra.NoArgs),
@@ -210,10 +222,15 @@ func newAuditList(a *app) *cobra.Command {
 			return printJSON(a.Stdout, es)
 		}
 		t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "SEQ\tTIME\tACTOR\tACTION\tOBJECT")
 		for _, e := range es {
 			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\n", e.Seq, since(e.Time), e.Actor, e.Action, e.Object)
 		}
-		return t.Flush()
+		if err := t.Flush(); err != nil || len(es) != limit || len(es) == 0 {
+			return err
+		}
+		_, err = fmt.Fprintf(a.Stderr, "the newest %d; --limit 0 lists all\n", limit)
+		return err
 	}}, &format)
 	c.Flags().StringVar(&object, "object", "", "only entries about this kind:id")
 	c.Flags().StringVar(&actor, "actor", "", "only entries by this principal")

@@ -103,7 +103,7 @@ func (c *client) list(ctx context.Context, refs []string, query url.Values) ([]v
 func newShow(a *app) *cobra.Command {
 	var format string
 	return formatFlag(&cobra.Command{
-		Use: "show REF", Short: "State, findings and papers of an artifact", Args: args(cobra.ExactArgs(1)),
+		Use: "show REF", Short: "State, reason and findings of an artifact", Args: args(cobra.ExactArgs(1)),
 		Long: "REF is a digest, namespace/model (its newest version) or namespace/model@number.",
 		RunE: func(c *cobra.Command, refs []string) error {
 			cl, err := a.client()
@@ -122,7 +122,7 @@ func newShow(a *app) *cobra.Command {
 				return printJSON(a.Stdout, map[string]any{"version": v, "findings": fs})
 			}
 			x := v.Artifact
-			fmt.Fprintf(a.Stdout, "%s  %s\n%s\n%d files, %d bytes, scanned %s\n%s\n", refs[0], x.State, x.Digest, x.Files, x.Size, since(x.Scanned), x.says())
+			fmt.Fprintf(a.Stdout, "%s  %s\n%s\n%s, %d bytes, scanned %s\n%s\n", refs[0], x.State, x.Digest, files(x.Files), x.Size, since(x.Scanned), x.says())
 			for _, f := range fs {
 				fmt.Fprintf(a.Stdout, "  %s %s  %s\n    %s\n    %s\n", f.Severity, f.Rule, f.At.Path, f.Message, f.Evidence)
 			}

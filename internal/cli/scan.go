@@ -198,6 +198,9 @@ func (a *app) scanStdin(ctx context.Context, opts scan.Options) (scan.Report, er
 	if err != nil {
 		return scan.Report{}, fmt.Errorf("standard input: %w", err)
 	}
+	if n == 0 { // the command before the pipe failed: no reason to call it clean
+		return scan.Report{}, &warden.Error{Code: warden.CodeInvalid, Message: "standard input is empty: nothing was scanned", Hint: "look at the command before the pipe, and use `set -o pipefail` in scripts"}
+	}
 	if n < opts.Limits.Hold {
 		return scan.File(ctx, name, bytes.NewReader(head.Bytes()), n, opts), nil
 	}

@@ -80,9 +80,17 @@ func (a *app) push(ctx context.Context, model, root string, noWait bool, waitFor
 	}
 	fmt.Fprintln(a.Stdout, x.says())
 	if x.State != "admitted" {
-		return &exit{exitFindings, nil}
+		return &exit{exitFindings, fmt.Errorf("%s@%d cannot be pulled or served (hint: warden registry show %s@%d lists what was found)", v.Model, v.Number, v.Model, v.Number)}
 	}
 	return nil
+}
+
+// files counts files for people.
+func files(n int) string {
+	if n == 1 {
+		return "1 file"
+	}
+	return fmt.Sprintf("%d files", n)
 }
 
 type localFile struct {
@@ -198,7 +206,10 @@ func newPull(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "pull REF DIR", Short: "Download an admitted artifact into a new or empty folder",
 		Long: "Pull downloads the files of REF (digest, namespace/model or namespace/model@number) and checks\n" +
-			"each against the manifest. Files appear under their names only when they are whole and right.",
+			"each against the manifest. Files appear under their names only when they are whole and right.\n" +
+			"DIR then holds what was admitted and nothing else: pull refuses a folder with other files, and\n" +
+			"overwrites none. It may be repeated after it broke off.\n\n" +
+			"  warden registry pull team/sentiment@2 ./model",
 		Args: args(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, x []string) error { return a.pull(c.Context(), x[0], x[1]) },
 	}
@@ -228,14 +239,62 @@ func (a *app) pull(ctx context.Context, ref, dir string) error {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // a folder
+	if err := stray(root, m); err != nil {
+		return err
+	}
 	for _, f := range m.Files {
 		if err := cl.download(ctx, v.Artifact.Digest, f, root); err != nil {
 			return err
 		}
 	}
-	_, err = fmt.Fprintf(a.Stdout, "pulled %s (%d files) into %s\n", v.Artifact.Digest, len(m.Files), dir)
+	_, err = fmt.Fprintf(a.Stdout, "pulled %s (%s) into %s\n", v.Artifact.Digest, files(len(m.Files)), dir)
 	return err
 }
+
+// stray refuses a folder that holds a file which m does not name, or names with
+// other bytes: a loader would take it for a part of what was admitted, and the
+// user may want to keep it.
+func stray(root *os.Root, m registry.Manifest) error {
+	want := map[string]registry.File{}
+	for _, f := range m.Files {
+		want[f.Path] = f
+	}
+	return fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if _, ok := want[strings.TrimSuffix(name, partSuffix)]; ok && strings.HasSuffix(name, partSuffix) {
+			return nil // of a pull that broke off
+		}
+		f, ok := want[name]
+		if ok && d.Type().IsRegular() {
+			same, err := holds(root, f)
+			if err != nil || same {
+				return err
+			}
+		}
+		says := "is not a file of this artifact"
+		if ok {
+			says = "is not what this artifact has under that name"
+		}
+		return usage("%s %s: nothing was written (hint: pull into a new or empty folder)", filepath.Join(root.Name(), filepath.FromSlash(name)), says)
+	})
+}
+
+// holds reports whether f lies in root already, by its bytes.
+func holds(root *os.Root, f registry.File) (bool, error) {
+	file, err := root.Open(filepath.FromSlash(f.Path))
+	if err != nil {
+		return false, err
+	}
+	defer file.Close() //nolint:errcheck // only read
+	h := sha256.New()
+	n, err := io.Copy(h, io.LimitReader(file, f.Size+1))
+	return n == f.Size && warden.Digest(h.Sum(nil)) == f.Digest, err
+}
+
+// partSuffix marks a file that is not whole yet.
+const partSuffix = ".part"
 
 // manifest fetches a manifest and checks that it is the one that was named.
 func (c *client) manifest(ctx context.Context, digest string) (registry.Manifest, error) {
@@ -270,7 +329,7 @@ func (c *client) download(ctx context.Context, digest string, f registry.File, r
 			return err
 		}
 	}
-	tmp := name + ".part"
+	tmp := name + partSuffix
 	out, err := root.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err

@@ -289,7 +289,7 @@ func refusal(a Artifact) error {
 	case Quarantined:
 		hint = "use another version, or ask whoever quarantined it to release it"
 	case Denied:
-		hint = "see the findings of this artifact; decision " + a.Decision.String()
+		hint = "its findings: warden registry show " + a.Digest.String() + "; decision " + a.Decision.String()
 	}
 	return &warden.Error{
 		Code: warden.CodeDenied, Hint: hint,
