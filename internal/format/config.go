@@ -174,6 +174,40 @@ func skopsNames(v jsontext.Value) (names []string) {
 	return names
 }
 
+// maxConfig bounds the configurations whose texts are kept: larger ones are
+// vocabularies and data.
+const maxConfig = 256 << 10
+
+// configTexts keeps the values of a JSON configuration, but not the lists of a
+// vocabulary.
+func (f *File) configTexts(doc *jsontext.Doc) {
+	if _, end := doc.Root().Span(); end > maxConfig || f.ext() != ".json" {
+		return
+	}
+	doc.Root().Each(func(v jsontext.Value) bool {
+		if v.Kind() == jsontext.String && v.Key() != "" && !templateKey(v.Key()) {
+			start, _ := v.Span()
+			f.text(v.Key(), v.Text(), start+1)
+		}
+		return true
+	})
+}
+
+// configLines keeps the lines of a YAML configuration.
+func (f *File) configLines(b []byte) {
+	if len(b) > maxConfig {
+		return
+	}
+	at := int64(0)
+	for line := range bytes.Lines(b) {
+		key, value, ok := strings.Cut(string(line), ": ")
+		if ok && !templateKey(key) {
+			f.text(strings.Trim(key, " -\"'"), strings.TrimSpace(value), at+int64(len(key))+2)
+		}
+		at += int64(len(line))
+	}
+}
+
 // manifestName reports whether a text of this name says what to install or
 // import: for pip, conda, MLflow, or the start of Python.
 func manifestName(name string) bool {

@@ -86,11 +86,19 @@ func (f *File) identify(ctx context.Context, w window) {
 	}
 	program := f.tryExecutable(w)
 	switch {
+	case f.Format == "" && f.rawArray():
+		f.Kind = "tensor"
 	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w) && !f.tryMessage(ctx):
 		f.unread("read/file", notYet(fmt.Sprintf("content of no known format, beginning with % x", w.head[:min(8, len(w.head))])))
 	case f.Zip != nil && f.Zip.Prefixed && len(f.Also) == 0 && !program && !f.textBefore(w):
 		f.unread("read/zip", notYet("the bytes before the archive are of no known format"))
 	}
+}
+
+// rawArray reports whether f is the file beside an old joblib pickle that holds
+// the bytes of one array: joblib copies them and interprets nothing.
+func (f *File) rawArray() bool {
+	return (f.In == expand.Zlib || f.In == expand.ZF) && f.ext() == ".npy" && strings.Contains(f.Name, "_0")
 }
 
 // textBefore reports whether plain text, such as a script that unpacks it, comes

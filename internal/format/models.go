@@ -118,6 +118,21 @@ func (f *File) tryTensorFlow(ctx context.Context, w window) bool {
 	return true
 }
 
+// graphText reads a graph in the text format of protobuf.
+func (f *File) graphText(ctx context.Context, b []byte) {
+	if ext := f.ext(); ext != ".pbtxt" && ext != ".pbtext" && ext != ".textproto" && ext != ".prototxt" {
+		return
+	}
+	m, ok, err := tensorflow.OpenText(ctx, b)
+	if ok {
+		f.claim(tensorflow.GraphDef)
+		f.TensorFlow = m
+	}
+	if err != nil {
+		f.unread("read/tensorflow", err)
+	}
+}
+
 // tryMessage reports whether f is plainly a protobuf message of another schema,
 // as exporters leave them beside a model: no loader takes it for a graph.
 func (f *File) tryMessage(ctx context.Context) bool {

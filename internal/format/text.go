@@ -29,6 +29,7 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 		return true
 	}
 	f.manifest(b)
+	f.graphText(ctx, b)
 	for _, u := range unexamined {
 		if slices.Contains(u.exts, f.ext()) && bytes.Contains(b, []byte(u.has)) {
 			f.unread("read/text", fmt.Errorf("%s: %w", u.what, detect.ErrLimit))
@@ -37,6 +38,7 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	}
 	if ext := f.ext(); ext == ".yaml" || ext == ".yml" {
 		f.yaml(ctx, b)
+		f.configLines(b)
 	}
 	trimmed := bytes.TrimLeft(bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")), " \t\r\n")
 	if len(trimmed) > 0 && (trimmed[0] == '{' || trimmed[0] == '[') && f.json(ctx, b) {
@@ -109,6 +111,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	}
 	f.jsonTemplates(ctx, doc)
 	f.references(ctx, doc)
+	f.configTexts(doc)
 	seen := map[string]bool{}
 	doc.Root().Each(func(v jsontext.Value) bool {
 		if k := v.Key(); k != "" {
@@ -123,7 +126,6 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	}
 	if root := doc.Root(); root.Get("learner").Ok() && root.Get("version").Ok() {
 		f.claim("xgboost")
-		f.treeTexts(doc)
 	}
 	if root := doc.Root(); root.Get("class_name").Ok() && root.Get("config").Ok() {
 		f.claim("keras-config")

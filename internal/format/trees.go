@@ -10,7 +10,6 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/flatbuf"
-	"github.com/modelwarden/warden/internal/format/jsontext"
 	"github.com/modelwarden/warden/internal/format/msgpack"
 	"github.com/modelwarden/warden/internal/format/rdata"
 	"github.com/modelwarden/warden/internal/format/ubjson"
@@ -71,17 +70,6 @@ func (f *File) text(key, value string, at int64) {
 	if len(f.Texts) <= f.limits().Members {
 		f.Texts = append(f.Texts, Text{key, value[:min(len(value), 64<<10)], at})
 	}
-}
-
-// treeTexts keeps the texts of a model written as JSON.
-func (f *File) treeTexts(doc *jsontext.Doc) {
-	doc.Root().Each(func(v jsontext.Value) bool {
-		if v.Kind() == jsontext.String {
-			start, _ := v.Span()
-			f.text(v.Key(), v.Text(), start+1)
-		}
-		return true
-	})
 }
 
 // tryMsgPack takes a map that fills the whole file, since the format has no

@@ -72,8 +72,9 @@ var errFull = errors.New("enough")
 // passed over by every reader of protobuf. With cut, a file that breaks off
 // counts too.
 func Sniff(ctx context.Context, r io.ReaderAt, size int64, cut bool) (kinds []string) {
+	d := wire.NewReader(r, size)
 	for _, kind := range []string{SavedModel, MetaGraph, GraphDef, Metadata} {
-		s := &sniffer{d: wire.NewReader(r, size)}
+		s := &sniffer{d: d}
 		err := s.d.Each(ctx, 0, size, func(f wire.Field) error {
 			if s.fields++; s.fields > 10_000 {
 				return errFull

@@ -95,3 +95,39 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestOpenText(t *testing.T) {
+	src := `meta_graphs { graph_def { node { name: "a" op: "Const" } # op: "WriteFile"
+  node { name: 'b' op: "Py" # split
+    "Func" } library { function { signature { name: "f" } node_def { op:'\x52\145adFile' attr { key: "op: \"PrintV2\"" } } } } } }`
+	m, ok, err := tensorflow.OpenText(t.Context(), []byte(src))
+	if err != nil || !ok || m.Nodes != 3 || !m.Functions["f"] {
+		t.Fatalf("%+v %v %v", m, ok, err)
+	}
+	var calls []string
+	for _, c := range m.Calls {
+		calls = append(calls, c.Op)
+	}
+	if d := cmp.Diff([]string{"PyFunc", "ReadFile"}, calls); d != "" {
+		t.Error(d)
+	}
+	if _, ok, _ := tensorflow.OpenText(t.Context(), []byte("item { id: 1 name: 'cat' }")); ok {
+		t.Error("labels are a graph")
+	}
+}
+
+func FuzzOpenText(f *testing.F) {
+	f.Add([]byte(`node { name: "a" op: "\x50\171Func" 'x' # c`))
+	f.Add([]byte("op:'\\"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, _, err := tensorflow.OpenText(t.Context(), b)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, u := range m.Ops {
+			if u.Start < 0 || u.Start > u.End || u.End > int64(len(b)) {
+				t.Errorf("%+v in %d bytes", u, len(b))
+			}
+		}
+	})
+}
