@@ -98,7 +98,7 @@ func (f *File) identify(ctx context.Context, w window) {
 // rawArray reports whether f is the file beside an old joblib pickle that holds
 // the bytes of one array: joblib copies them and interprets nothing.
 func (f *File) rawArray() bool {
-	return (f.In == expand.Zlib || f.In == expand.ZF) && f.ext() == ".npy" && strings.Contains(f.Name, "_0")
+	return (f.In == expand.Zlib || f.In == expand.ZFile) && f.ext() == ".npy" && strings.Contains(f.Name, "_0")
 }
 
 // textBefore reports whether plain text, such as a script that unpacks it, comes
