@@ -31,8 +31,8 @@ type bench struct {
 	url    string
 	client *http.Client
 
-	upstream http.HandlerFunc // set before a request
-	mu       sync.Mutex       // guards seen
+	mu       sync.Mutex // guards the fields below
+	upstream http.HandlerFunc
 	seen     []*http.Request
 	bodies   []string
 }
@@ -49,8 +49,9 @@ func newBench(t *testing.T, change ...func(*gateway.Config)) *bench {
 		body, _ := io.ReadAll(r.Body)
 		b.mu.Lock()
 		b.seen, b.bodies = append(b.seen, r), append(b.bodies, string(body))
+		serve := b.upstream
 		b.mu.Unlock()
-		b.upstream(w, r)
+		serve(w, r)
 	}))
 	cfg := gateway.Config{Registry: b.Registry, Judge: b.Judge, Access: b.Access, Now: b.Now, Idle: 2 * time.Second}
 	for _, f := range change {
@@ -92,6 +93,15 @@ func newBench(t *testing.T, change ...func(*gateway.Config)) *bench {
 		return false
 	})
 	return b
+}
+
+// serve sets what the upstream does from now on. Connections that served
+// something else are closed: one that is closing would fail the next request.
+func (b *bench) serve(h http.HandlerFunc) {
+	b.mu.Lock()
+	b.upstream = h
+	b.mu.Unlock()
+	b.gw.Close()
 }
 
 func (b *bench) eventually(what string, ok func() bool) {
@@ -198,7 +208,7 @@ func TestStream(t *testing.T) {
 		"big":  {"data: " + strings.Repeat("x", 600<<10) + "\n\n", "data: [DONE]\n\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.upstream = func(w http.ResponseWriter, _ *http.Request) { events(w, parts...) }
+			b.serve(func(w http.ResponseWriter, _ *http.Request) { events(w, parts...) })
 			resp, text, err := b.post(key, chatBody("good"))
 			if want := strings.Join(parts, ""); err != nil || resp.StatusCode != 200 || text != want {
 				t.Errorf("got %d %v %.200q, want %.200q", resp.StatusCode, err, text, want)
@@ -248,7 +258,7 @@ func TestBadUpstream(t *testing.T) {
 		"drops_connection": func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.upstream = up
+			b.serve(up)
 			resp, text, err := b.post(key, chatBody("good"))
 			if err != nil || resp.StatusCode != http.StatusBadGateway || !strings.Contains(text, `"upstream_error"`) {
 				t.Errorf("got %d %v %.200q, want 502 in the dialect", resp.StatusCode, err, text)
@@ -275,7 +285,7 @@ func TestBadUpstream(t *testing.T) {
 		"empty": func(w http.ResponseWriter, _ *http.Request) { events(w) },
 	} {
 		t.Run("stream_"+name, func(t *testing.T) {
-			b.upstream = up
+			b.serve(up)
 			_, text, err := b.post(key, chatBody("good"))
 			if err == nil || !strings.Contains(text, `"cut_upstream"`) || strings.Contains(text, "data: [DONE]\n\n") || strings.Contains(text, credential) {
 				t.Errorf("got %v %.200q, want an error event and a broken connection", err, text)
@@ -284,19 +294,19 @@ func TestBadUpstream(t *testing.T) {
 	}
 	t.Run("error_of_the_dialect_passes", func(t *testing.T) {
 		const body = `{"error":{"message":"slow down","type":"rate_limit"}}`
-		b.upstream = func(w http.ResponseWriter, _ *http.Request) {
+		b.serve(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7")
 			w.WriteHeader(429)
 			io.WriteString(w, body)
-		}
+		})
 		if resp, text, _ := b.post(key, chatBody("good")); resp.StatusCode != 429 || text != body || resp.Header.Get("Retry-After") != "7" {
 			t.Errorf("got %d %q", resp.StatusCode, text)
 		}
 	})
 	t.Run("impossible_usage", func(t *testing.T) { // a number that the audit log cannot hold must not stop it
-		b.upstream = func(w http.ResponseWriter, _ *http.Request) {
+		b.serve(func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, `{"choices":[],"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}}`)
-		}
+		})
 		before := len(b.Trail("gateway.finish"))
 		if resp, _, _ := b.post(key, chatBody("good")); resp.StatusCode != 200 {
 			t.Errorf("status %d", resp.StatusCode)
@@ -453,13 +463,13 @@ func TestQuarantineMidStream(t *testing.T) {
 	b := newBench(t)
 	_, key := b.Key([]string{access.RoleClient})
 	var more atomic.Bool
-	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
 		for i := 0; !more.Load() && r.Context().Err() == nil; i++ {
 			events(w, fmt.Sprintf("data: %d\n\n", i))
 			time.Sleep(5 * time.Millisecond)
 		}
 		events(w, "data: [DONE]\n\n")
-	}
+	})
 	v, err := b.Registry.Find(t.Context(), "team/good")
 	if err != nil {
 		t.Fatal(err)
@@ -494,12 +504,12 @@ func TestQuarantineMidStream(t *testing.T) {
 		if _, err := b.Registry.Release(t.Context(), v.Digest, "over", servertest.Admin()); err != nil {
 			t.Fatal(err)
 		}
-		b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		b.serve(func(w http.ResponseWriter, r *http.Request) {
 			if _, err := b.Registry.Quarantine(context.WithoutCancel(r.Context()), v.Digest, "drill", servertest.Admin()); err != nil {
 				t.Error(err)
 			}
 			answer(w, whole)
-		}
+		})
 		if resp, text, _ := b.post(key, chatBody("good")); resp.StatusCode != 503 || strings.Contains(text, "Grüße") {
 			t.Errorf("got %d %q", resp.StatusCode, text)
 		}
@@ -510,7 +520,7 @@ func TestRegistryUnreachable(t *testing.T) {
 	b := newBench(t, func(c *gateway.Config) { c.MaxStale = 400 * time.Millisecond })
 	_, key := b.Key([]string{access.RoleClient})
 	stop := make(chan struct{})
-	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+	b.serve(func(w http.ResponseWriter, r *http.Request) {
 		for {
 			events(w, "data: a\n\n")
 			select {
@@ -521,7 +531,7 @@ func TestRegistryUnreachable(t *testing.T) {
 			case <-time.After(10 * time.Millisecond):
 			}
 		}
-	}
+	})
 	defer close(stop)
 	time.AfterFunc(50*time.Millisecond, func() { b.Down.Store(true) })
 	_, text, err := b.post(key, chatBody("good"))
@@ -532,7 +542,7 @@ func TestRegistryUnreachable(t *testing.T) {
 		t.Errorf("got %d %q, want 503 without inner names", resp.StatusCode, text)
 	}
 	b.Down.Store(false)
-	b.upstream = func(w http.ResponseWriter, _ *http.Request) { answer(w, whole) }
+	b.serve(func(w http.ResponseWriter, _ *http.Request) { answer(w, whole) })
 	b.eventually("the gateway to open again", func() bool { _, text, _ := b.post(key, chatBody("good")); return text == whole })
 	t.Run("clock_set_back", func(t *testing.T) { // what was fresh in the future is not fresh now
 		b.Down.Store(true)
