@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: run build test race check lint e2e bench fuzz generate web clean
+.PHONY: run build test race check lint e2e bench fuzz pages generate web clean
 
 run: ## build and start the platform on embedded defaults
 	$(GO) build -o bin/warden ./cmd/warden
@@ -39,8 +39,12 @@ fuzz: ## every fuzz target for FUZZTIME, one after another
 	    case $$t in *format/pickle/*|*zipfile*|*hdf5*|*onnx*) d=$${FUZZLONG:-5m};; *) d=$(FUZZTIME);; esac; \
 	    echo "== $$t $$f $$d"; $(GO) test ./$$(dirname $$t) -run '^$$' -fuzz "^$$f\$$" -fuzztime $$d || exit 1; done; done
 
-generate: web ## API description, README table, rule pages, types and console
-	$(GO) test ./internal/api ./internal/arch -run 'TestOpenAPIIsCurrent|TestReadmeTable|TestRulePages|TestCommandPages' -update
+pages: ## rule pages, command pages and README table; Go is enough
+	$(GO) test ./internal/arch -run 'TestReadmeTable|TestRulePages|TestCommandPages' -update
+
+generate: pages ## the same, API description, then types and console from it; needs Node.js and npm
+	$(GO) test ./internal/api -run TestOpenAPIIsCurrent -update
+	$(MAKE) web
 
 web: ## rebuild the console; needs Node.js and npm
 	cd web && npm ci --no-audit --no-fund && npm run build

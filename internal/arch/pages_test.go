@@ -64,12 +64,12 @@ func compare(t *testing.T, dir string, pages map[string]string) {
 	}
 	have, err := filepath.Glob(filepath.Join(abs(dir), "*.md"))
 	if err != nil || len(have) != len(pages) {
-		t.Errorf("%s has %d pages, want %d (%v): run make generate", dir, len(have), len(pages), err)
+		t.Errorf("%s has %d pages, want %d (%v): run make pages", dir, len(have), len(pages), err)
 	}
 	for name, want := range pages {
 		got, err := os.ReadFile(filepath.Join(abs(dir), name))
 		if err != nil || string(got) != want {
-			t.Errorf("%s/%s is not current (%v): run make generate", dir, name, err)
+			t.Errorf("%s/%s is not current (%v): run make pages", dir, name, err)
 		}
 	}
 }
