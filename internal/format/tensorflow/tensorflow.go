@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -62,6 +63,7 @@ const (
 	maxNames = 65_536 // constant texts and aliases kept of one graph
 	maxText  = 256    // bytes kept of a constant
 	short    = 1024   // bytes kept of a name
+	maxSniff = 10_000 // fields looked at in a file of another name
 )
 
 // errFull ends a walk that has seen enough.
@@ -69,14 +71,19 @@ var errFull = errors.New("enough")
 
 // Sniff returns the kinds for which some loader would take the file: those under
 // which it has nodes. A file may be several, since fields of another type are
-// passed over by every reader of protobuf. With cut, a file that breaks off
-// counts too.
-func Sniff(ctx context.Context, r io.ReaderAt, size int64, cut bool) (kinds []string) {
+// passed over by every reader of protobuf. A file that is named like a graph is
+// looked through to its end, so that no padding hides one, and may break off;
+// others are looked at for a while.
+func Sniff(ctx context.Context, r io.ReaderAt, size int64, named bool) (kinds []string) {
+	most := maxSniff
+	if named {
+		most = math.MaxInt
+	}
 	d := wire.NewReader(r, size)
 	for _, kind := range []string{SavedModel, MetaGraph, GraphDef, Metadata} {
-		s := &sniffer{d: d}
+		s := &sniffer{d: d, most: most}
 		err := s.d.Each(ctx, 0, size, func(f wire.Field) error {
-			if s.fields++; s.fields > 10_000 {
+			if s.fields++; s.fields > most {
 				return errFull
 			}
 			if f.Type == wire.Bytes && !s.found {
@@ -84,7 +91,7 @@ func Sniff(ctx context.Context, r io.ReaderAt, size int64, cut bool) (kinds []st
 			}
 			return nil
 		})
-		if s.found && (err == nil || cut || errors.Is(err, errFull)) {
+		if s.found && (err == nil || named || errors.Is(err, errFull)) {
 			kinds = append(kinds, kind)
 		}
 	}
@@ -94,13 +101,14 @@ func Sniff(ctx context.Context, r io.ReaderAt, size int64, cut bool) (kinds []st
 type sniffer struct {
 	d      *wire.Reader
 	fields int
+	most   int
 	found  bool
 }
 
 // in looks into a nested message. What is not one holds nothing.
 func (s *sniffer) in(ctx context.Context, f wire.Field, visit func(wire.Field)) {
 	_ = s.d.Each(ctx, f.Start, f.End, func(f wire.Field) error {
-		if s.fields++; s.found || s.fields > 10_000 {
+		if s.fields++; s.found || s.fields > s.most {
 			return errFull
 		}
 		if f.Type == wire.Bytes {

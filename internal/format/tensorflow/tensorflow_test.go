@@ -80,6 +80,19 @@ func TestSniff(t *testing.T) {
 	}
 }
 
+// TestPaddingHidesNothing puts many fields before the graph, at two levels.
+func TestPaddingHidesNothing(t *testing.T) {
+	pad := bytes.Repeat(field(99, 1), 20_000)
+	for name, b := range map[string][]byte{
+		"outer": formattest.Message(pad, model()),
+		"inner": formattest.Message(field(1, 1), field(2, formattest.Message(pad, field(2, graph())))),
+	} {
+		if got := tensorflow.Sniff(t.Context(), bytes.NewReader(b), int64(len(b)), true); len(got) == 0 {
+			t.Errorf("%s: no graph", name)
+		}
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(model())
 	f.Add(graph())
