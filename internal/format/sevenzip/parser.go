@@ -15,15 +15,16 @@ import (
 // A parser reads one directory. The first error ends it: what follows is zero.
 // Every count is compared with the bytes that remain before anything is made.
 type parser struct {
-	b    []byte
-	i    int
-	a    *Archive
-	size int64 // of the file
-	lim  bound.Limits
-	sums []bool  // folders with a check
-	subs []int   // files of each folder
-	each []int64 // length of each file
-	err  error
+	b     []byte
+	i     int
+	a     *Archive
+	size  int64 // of the file
+	lim   bound.Limits
+	named bool    // the part with files was there
+	sums  []bool  // folders with a check
+	subs  []int   // files of each folder
+	each  []int64 // length of each file
+	err   error
 }
 
 func (p *parser) fail(format string, args ...any) {
@@ -125,6 +126,9 @@ func (p *parser) header() {
 	for p.err == nil {
 		switch m := p.byte(); m {
 		case kEnd:
+			if len(p.a.Folders) > 0 && !p.named {
+				p.fail("%d streams without files", len(p.a.Folders))
+			}
 			return
 		case kProperties:
 			for p.err == nil && p.number() != kEnd {
@@ -137,6 +141,7 @@ func (p *parser) header() {
 		case kStreams:
 			p.streams()
 		case kFiles:
+			p.named = true
 			p.files()
 		default:
 			p.fail("unknown mark %#x", m)

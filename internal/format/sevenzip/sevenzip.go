@@ -109,6 +109,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, b *bound.Budget) (*Arc
 	}
 	a.Trailing = size - headerSize - int64(off+n)
 	if n == 0 {
+		a.Trailing = size - headerSize
 		return a, nil
 	}
 	dir, err := load(ctx, io.NewSectionReader(r, headerSize+int64(off), int64(n)), int64(n), b)

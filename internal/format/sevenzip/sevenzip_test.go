@@ -104,6 +104,14 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestStreamsWithoutFiles is not an empty archive.
+func TestStreamsWithoutFiles(t *testing.T) {
+	dir := []byte("\x01\x04\x06\x00\x01\x09\x04\x00\x07\x0b\x01\x00\x01\x01\x00\x0c\x04\x00\x00\x00")
+	if a, err := sevenzip.Parse(dir, 100, bound.Default()); !errors.Is(err, sevenzip.ErrFormat) || len(a.Folders) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	f.Add(formattest.SevenZip("\x00", "", nil, entries...))
 	f.Add(formattest.SevenZip("\x21", "\x18", lzma2, entries...))
