@@ -14,6 +14,7 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/executorch"
 	"github.com/modelwarden/warden/internal/format/gguf"
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/jinja"
@@ -79,6 +80,7 @@ type File struct {
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model
 	RData       *rdata.Tree
+	ExecuTorch  *executorch.Program
 	MsgPack     *msgpack.Doc
 	XML         *xmltext.Doc     // of PMML and OpenVINO
 	Manifest    []Line           // of files that say what to install or import

@@ -73,7 +73,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		(*File).tryZip, (*File).tryTar, (*File).trySeven, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 		(*File).tryTFLite, (*File).tryTensorFlow, (*File).tryRData, (*File).tryUBJSON, (*File).tryCatBoost, (*File).tryLightGBM,
-		(*File).tryMsgPack,
+		(*File).tryExecuTorch, (*File).tryMsgPack,
 	} {
 		try(f, ctx, w)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/executorch"
 	"github.com/modelwarden/warden/internal/format/gguf"
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/onnx"
@@ -92,6 +93,19 @@ func (f *File) tryTFLite(ctx context.Context, w window) bool {
 	f.TFLite = m
 	if err != nil {
 		f.unread("read/tflite", err)
+	}
+	return true
+}
+
+func (f *File) tryExecuTorch(ctx context.Context, w window) bool {
+	if len(w.head) < 8 || string(w.head[4:8]) != executorch.Magic {
+		return false
+	}
+	f.claim("executorch")
+	p, err := executorch.Open(ctx, f.R, f.Size, f.limits())
+	f.ExecuTorch = p
+	if err != nil {
+		f.unread("read/executorch", err)
 	}
 	return true
 }

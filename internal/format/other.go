@@ -16,7 +16,6 @@ type mark struct {
 // marks are formats that are recognised and not read: they are never clean.
 var marks = []mark{
 	{"rar", 0, "Rar!\x1a\x07"},
-	{"executorch", 4, "ET12"},
 	{"rdata", 0, "RDX2\n"}, {"rdata", 0, "RDX3\n"}, {"rdata", 0, "RDA2\n"}, {"rdata", 0, "RDA3\n"},
 	{"rds", 0, "X\n\x00\x00\x00"}, {"rds", 0, "A\n2\n"}, {"rds", 0, "A\n3\n"},
 	{"catboost", 0, "CBM1"},

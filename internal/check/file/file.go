@@ -25,6 +25,7 @@ func All() []*detect.Detector[*format.File] {
 		manifests,
 		xmlModels,
 		msgpackValues,
+		programs,
 		disguises,
 		metadata(),
 		pickles,

@@ -125,3 +125,15 @@ func SavedModel(graph []byte, more ...[]byte) []byte {
 	meta := Message(Field(1, Message(Field(4, "serve"))), Field(2, graph), Message(more...))
 	return Message(Field(1, 1), Field(2, meta))
 }
+
+// ExecuTorch writes a program that uses the operators and backends.
+func ExecuTorch(operators, delegates []string) []byte {
+	table := func(names []string) (list []Flat) {
+		for _, n := range names {
+			list = append(list, Flat{n})
+		}
+		return list
+	}
+	plan := Flat{"forward", nil, nil, nil, nil, nil, table(operators), table(delegates)}
+	return FlatBuffer("ET12", Flat{uint32(0), []Flat{plan}})
+}
