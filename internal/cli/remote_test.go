@@ -22,7 +22,7 @@ func TestScanHub(t *testing.T) {
 		formattest.ZipEntry{Name: "m/data/0", Data: make([]byte, 24<<20)},
 	)
 	var sent atomic.Int64
-	var srv *httptest.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer hf_test" {
 			t.Errorf("%s: no token", r.URL)
 		}

@@ -46,7 +46,7 @@ func TestStray(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer root.Close() //nolint:errcheck // a folder
+			defer root.Close()
 			switch err := stray(root, m); {
 			case x.ok && err != nil:
 				t.Errorf("stray = %v", err)
