@@ -90,7 +90,7 @@ func (f *File) references(ctx context.Context, doc *jsontext.Doc) {
 		case key == KeyModule && f.Name == "modules.json" && v.Kind() == jsontext.String:
 			refer(key, v, v.Text())
 		case f.In == "torchserve-mar" && slices.Contains(marPaths, key) && f.Name == "MANIFEST.json":
-			for _, name := range strings.Split(v.Text(), ",") {
+			for name := range strings.SplitSeq(v.Text(), ",") {
 				refer(KeyHandler, v, name)
 			}
 		case f.In == "torch-export" && key == "target":

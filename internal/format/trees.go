@@ -147,7 +147,7 @@ func (f *File) tryLightGBM(_ context.Context, w window) bool {
 
 // xml reads the outline of a model that is XML. Other XML is text like any.
 func (f *File) xml(ctx context.Context, b []byte) {
-	name := ""
+	var name string
 	switch {
 	case len(b) == 0 || b[0] != '<':
 		return

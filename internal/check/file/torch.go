@@ -93,7 +93,8 @@ func runTorch(ctx context.Context, p *detect.Pass[*format.File]) error {
 }
 
 func torchOp(p *detect.Pass[*format.File], op torchscript.Op) {
-	sev, message := warden.High, ""
+	sev := warden.High
+	var message string
 	space, _, namespaced := strings.Cut(op.Name, "::")
 	switch does := torchEffects[op.Name]; {
 	case does != "":

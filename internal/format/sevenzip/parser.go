@@ -382,10 +382,11 @@ func (p *parser) files() {
 			set := in.bitmap(n, true)
 			in.byte()
 			for i, ok := range set {
-				if b := []byte(nil); ok {
-					if b = in.take(4); in.err == nil {
-						attrs[i] = binary.LittleEndian.Uint32(b)
-					}
+				if !ok {
+					continue
+				}
+				if b := in.take(4); in.err == nil {
+					attrs[i] = binary.LittleEndian.Uint32(b)
 				}
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
@@ -149,7 +150,7 @@ func Parse(dir []byte, size int64, lim bound.Limits) (*Archive, error) {
 // load reads a directory.
 func load(ctx context.Context, r io.Reader, packed int64, b *bound.Budget) ([]byte, error) {
 	held, err := expand.Hold(ctx, io.LimitReader(r, maxDirectory+1), packed, maxDirectory+1, b)
-	defer held.Close()
+	defer held.Close() //nolint:staticcheck // Hold returns what it has read with an error too
 	if err != nil {
 		return nil, err
 	}
@@ -167,10 +168,8 @@ func load(ctx context.Context, r io.Reader, packed int64, b *bound.Budget) ([]by
 // Open returns the unpacked bytes of the folder. It wraps [ErrEncrypted] or
 // [detect.ErrLimit] if they cannot be had.
 func (f Folder) Open(r io.ReaderAt) (io.Reader, error) {
-	for _, m := range f.Methods {
-		if m == aes {
-			return nil, fmt.Errorf("AES: %w", ErrEncrypted)
-		}
+	if slices.Contains(f.Methods, aes) {
+		return nil, fmt.Errorf("AES: %w", ErrEncrypted)
 	}
 	if n := len(f.Methods); n == 2 {
 		for filter, other := range []int{1, 0} {
