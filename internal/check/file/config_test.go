@@ -49,6 +49,10 @@ func TestConfigurations(t *testing.T) {
 	if f := named("config.json", `{"auto_map": {"AutoModel": "modeling.Mine"}}`); len(f.Unread) != 1 {
 		t.Errorf("code beside a configuration was not examined: %v", f.Unread)
 	}
+	nemo := formattest.Gzip(formattest.Tar(formattest.TarEntry{Name: "model_config.yaml", Data: []byte("_target_: os.system\n")}))
+	if v, why := verdict(t.Context(), "m.nemo", nemo); v != warden.Malicious {
+		t.Errorf("a NeMo archive that calls os.system is %s: %v", v, why)
+	}
 	if f := yaml("_target_: ${x}.y\n"); len(f.Unread) != 1 {
 		t.Errorf("a name made of others: %v", f.Unread)
 	}
