@@ -32,6 +32,13 @@ var ErrUnknown = &warden.Error{
 	Hint: "send an access key as \"Authorization: Bearer wdn_…\", or sign in at the console",
 }
 
+// ErrLink is returned for a one-time link that does not begin a session: used,
+// expired or never made, alike.
+var ErrLink = &warden.Error{
+	Code: warden.CodeUnauthenticated, Message: "this link was used already, has expired, or was never made",
+	Hint: "make a new one on the server's machine with: warden access link",
+}
+
 // ErrNotFound is wrapped by a Store for a row that does not exist.
 var ErrNotFound = errors.New("not found")
 

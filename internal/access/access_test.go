@@ -139,7 +139,7 @@ func TestLink(t *testing.T) {
 		wg.Go(func() {
 			if _, _, err := p.Access.UseLink(t.Context(), token); err == nil {
 				used.Add(1)
-			} else if !errors.Is(err, access.ErrUnknown) {
+			} else if !errors.Is(err, access.ErrLink) {
 				t.Error(err)
 			}
 		})
@@ -150,7 +150,7 @@ func TestLink(t *testing.T) {
 	}
 	late := link()
 	p.Skip(access.LinkTTL)
-	if _, _, err := p.Access.UseLink(t.Context(), late); !errors.Is(err, access.ErrUnknown) {
+	if _, _, err := p.Access.UseLink(t.Context(), late); !errors.Is(err, access.ErrLink) {
 		t.Errorf("old link: %v", err)
 	}
 }

@@ -28,7 +28,7 @@ func (s *Service) CreateLink(ctx context.Context, principal string, roles []stri
 // UseLink begins a session with a one-time link token and uses it up.
 func (s *Service) UseLink(ctx context.Context, token string) (Session, Secret, error) {
 	if len(token) != secretLen {
-		return Session{}, "", ErrUnknown // no link has such a token: nothing to write
+		return Session{}, "", ErrLink // no link has such a token: nothing to write
 	}
 	sum := sha256.Sum256([]byte(token))
 	var sess Session
@@ -36,7 +36,7 @@ func (s *Service) UseLink(ctx context.Context, token string) (Session, Secret, e
 	err := s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
 		l, err := tx.TakeLink(ctx, sum[:])
 		if errors.Is(err, ErrNotFound) || err == nil && !s.cfg.Now().Before(l.Expires) {
-			return ErrUnknown
+			return ErrLink
 		}
 		if err != nil {
 			return err

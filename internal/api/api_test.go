@@ -283,10 +283,12 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("after sign-out: %d", resp.StatusCode)
 	}
 	t.Run("wrong_credentials_are_equal", func(t *testing.T) {
-		_, a := b.do("", "POST", "/api/v1/session", `{"key":"wdn_x"}`)
-		_, c := b.do("", "POST", "/api/v1/session", `{"link":"x"}`)
-		if a != c || !strings.Contains(a, "unauthenticated") {
-			t.Errorf("%s and %s differ", a, c)
+		for kind, two := range map[string][2]string{"key": {"wdn_x", b.keys["reader"][:len(b.keys["reader"])-1] + "?"}, "link": {"x", strings.Repeat("a", 52)}} {
+			_, a := b.do("", "POST", "/api/v1/session", `{"`+kind+`":"`+two[0]+`"}`)
+			_, c := b.do("", "POST", "/api/v1/session", `{"`+kind+`":"`+two[1]+`"}`)
+			if a != c || !strings.Contains(a, "unauthenticated") {
+				t.Errorf("%s and %s differ", a, c)
+			}
 		}
 	})
 }

@@ -157,6 +157,9 @@ func (s *service) verifyAudit(ctx context.Context, in *verifyInput) (*body[verif
 		}
 		outside = append(outside, audit.Checkpoint{Size: tree.Size, Note: []byte(text)})
 	}
+	if _, err := s.Registry.Seal(ctx); err != nil { // the newest entries are covered too
+		return nil, s.fail(err)
+	}
 	if !s.verifying.TryLock() {
 		return nil, s.fail(&warden.Error{Code: warden.CodeUnavailable, Message: "the log is being verified for somebody else", Hint: "try again when that is done"})
 	}

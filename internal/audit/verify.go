@@ -30,7 +30,7 @@ func (r Report) String() string {
 	}
 	witness := fmt.Sprintf("witnessed below %d", r.Witnessed)
 	if r.Witnessed < r.Size {
-		witness = fmt.Sprintf("unwitnessed since entry %d", r.Witnessed)
+		witness = fmt.Sprintf("no checkpoint kept outside covers entry %d and later", r.Witnessed)
 	}
 	return fmt.Sprintf("audit log %s: %d entries, %d checkpoints, sealed below %d, %s, %d erased", state, r.Size, r.Checkpoints, r.Sealed, witness, r.Erased)
 }

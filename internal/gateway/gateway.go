@@ -188,10 +188,24 @@ func (g *Gateway) admit(ctx context.Context, r *route) admission {
 	a.generation = gen
 	if a.valid {
 		r.mu.Lock()
+		before := r.adm
 		r.adm = a
 		r.mu.Unlock()
+		if !before.valid || before.open != a.open || before.reason != a.reason {
+			g.tell(ctx, r, a)
+		}
 	}
 	return a
+}
+
+// tell logs that a route opened or closed, and why: the client's answer does not
+// say it to everybody.
+func (g *Gateway) tell(ctx context.Context, r *route, a admission) {
+	level, state := slog.LevelInfo, "open"
+	if !a.open {
+		level, state = slog.LevelWarn, "closed"
+	}
+	g.cfg.Log.LogAttrs(ctx, level, "route", slog.String("name", r.Name), slog.String("state", state), slog.String("model", r.Model), slog.String("reason", a.reason))
 }
 
 func (g *Gateway) ask(ctx context.Context, r *route, now time.Time) admission {
@@ -250,6 +264,9 @@ func (g *Gateway) watch(ctx context.Context) {
 		g.fresh.Store(begun.UnixNano())
 	}
 	look()
+	for _, r := range *g.routes.Load() { // a route that is closed from the start is told now, not at its first request
+		g.admit(ctx, r)
+	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -12,9 +12,9 @@ import (
 // verdict, and the finding stays in every output.
 type Waiver struct {
 	Rule    string `json:"rule" yaml:"rule"`
-	Digest  string `json:"digest" yaml:"digest"`             // of the top-level file, or "any"
-	Path    string `json:"path,omitempty" yaml:"path"`       // with digest "any": a glob on the top-level path
-	At      string `json:"at,omitempty" yaml:"at,omitempty"` // place inside the file, as findings write it; "" means any
+	Digest  string `json:"digest" yaml:"digest"`                 // of the top-level file, or "any"
+	Path    string `json:"path,omitempty" yaml:"path,omitempty"` // with digest "any": a glob on the top-level path
+	At      string `json:"at,omitempty" yaml:"at,omitempty"`     // place inside the file, as findings write it; "" means any
 	Reason  string `json:"reason" yaml:"reason"`
 	By      string `json:"by" yaml:"by"`
 	Expires string `json:"expires" yaml:"expires"` // date, at most one year ahead

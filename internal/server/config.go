@@ -110,7 +110,11 @@ func configError(name string, err error) error {
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		err = pe.Err
 	}
-	return &warden.Error{Code: warden.CodeInvalid, Message: "configuration " + name + ": " + err.Error(), Hint: "warden config print shows every key with its default", Err: err}
+	hint := "warden config print shows every key with its default"
+	if errors.Is(err, errUnset) {
+		hint = "set it in the environment of warden serve, or use file:PATH"
+	}
+	return &warden.Error{Code: warden.CodeInvalid, Message: "configuration " + name + ": " + err.Error(), Hint: hint, Err: err}
 }
 
 // environment sets keys from WARDEN_SECTION_KEY variables. Routes are a list and
@@ -195,13 +199,15 @@ func (c Config) routes(getenv func(string) string, secrets bool) ([]gateway.Rout
 	return out, nil
 }
 
+var errUnset = errors.New("is not set")
+
 const maxSecret = 64 << 10
 
 func secret(ref string, getenv func(string) string) (access.Secret, error) {
 	if name, ok := strings.CutPrefix(ref, "env:"); ok {
 		v := getenv(name)
 		if v == "" {
-			return "", fmt.Errorf("variable %s is not set", name)
+			return "", fmt.Errorf("variable %s %w", name, errUnset)
 		}
 		return access.Secret(v), nil
 	}
