@@ -107,7 +107,7 @@ func (f *File) references(ctx context.Context, doc *jsontext.Doc) {
 		return r.Key == KeyAutoMap && !strings.Contains(r.Name, "--") || r.Key == KeyPipeline
 	})
 	if local {
-		f.unread("read/json", notYet("the configuration names code beside it, which this version does not examine"))
+		f.unread("read/json", notYetError("the configuration names code beside it, which this version does not examine"))
 	}
 	if len(f.References) > 0 && !f.Is("skops") && f.In != "torchserve-mar" {
 		f.claim("hf-config")

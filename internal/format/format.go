@@ -43,15 +43,15 @@ func DefaultLimits() Limits { return bound.Default() }
 // ErrEncrypted says that a member is encrypted. It is a status, not a finding.
 var ErrEncrypted = errors.New("encrypted")
 
-// notYet says what no reader reads yet. It counts as a limit of this version,
+// notYetError says what no reader reads yet. It counts as a limit of this version,
 // so that the file is inconclusive.
-type notYet string
+type notYetError string
 
 // Error implements error.
-func (e notYet) Error() string { return string(e) }
+func (e notYetError) Error() string { return string(e) }
 
-// Is makes a notYet an [detect.ErrLimit] without its words.
-func (notYet) Is(target error) bool { return target == detect.ErrLimit }
+// Is makes a notYetError an [detect.ErrLimit] without its words.
+func (notYetError) Is(target error) bool { return target == detect.ErrLimit }
 
 // A File is one file open for examination, or one member of a container at any
 // depth. Detectors read it; they do not change it.

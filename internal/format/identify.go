@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden/detect"
@@ -79,7 +80,7 @@ func (f *File) identify(ctx context.Context, w window) {
 	}
 	if name, ok := recognise(w); ok && !f.Is(name) {
 		f.claim(name)
-		f.unread("read/"+name, notYet(fmt.Sprintf("%s is recognised but not read yet", name)))
+		f.unread("read/"+name, notYetError(fmt.Sprintf("%s is recognised but not read yet", name)))
 	}
 	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 { // what it begins with is outermost
 		f.Format, f.Also[0] = f.Also[0], f.Format
@@ -89,9 +90,9 @@ func (f *File) identify(ctx context.Context, w window) {
 	case f.Format == "" && f.rawArray():
 		f.Kind = "tensor"
 	case f.Format == "" && !program && !f.tryText(ctx, w) && !f.tryMedia(w) && !f.tryMessage(ctx):
-		f.unread("read/file", notYet(fmt.Sprintf("content of no known format, beginning with % x", w.head[:min(8, len(w.head))])))
+		f.unread("read/file", notYetError(fmt.Sprintf("content of no known format, beginning with % x", w.head[:min(8, len(w.head))])))
 	case f.Zip != nil && f.Zip.Prefixed && len(f.Also) == 0 && !program && !f.textBefore(w):
-		f.unread("read/zip", notYet("the bytes before the archive are of no known format"))
+		f.unread("read/zip", notYetError("the bytes before the archive are of no known format"))
 	}
 }
 
@@ -134,7 +135,7 @@ func (f *File) tryZip(ctx context.Context, w window) bool {
 	f.claim(zipKind(a))
 	switch kind := f.Format; kind {
 	case "torch-package":
-		f.unread("read/"+kind, notYet(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
+		f.unread("read/"+kind, notYetError(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
 	}
 	return true
 }
@@ -235,10 +236,8 @@ func (f *File) tryNpy(_ context.Context, w window) bool {
 // tryPickle runs the pickle machine over what it believes to be a pickle. A few
 // signatures read as the beginning of one and fail at once in every unpickler.
 func (f *File) tryPickle(ctx context.Context, w window) bool {
-	for _, sure := range []string{"PK\x03\x04", "PK\x05\x06", npy.Magic, "\x89PNG\r\n", "\x89HDF\r\n"} {
-		if w.has(sure) {
-			return false
-		}
+	if slices.ContainsFunc([]string{"PK\x03\x04", "PK\x05\x06", npy.Magic, "\x89PNG\r\n", "\x89HDF\r\n"}, w.has) {
+		return false
 	}
 	if !pickle.Sniff(ctx, f.R, f.Size, f.limits()) {
 		return false

@@ -132,7 +132,7 @@ func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
 		return
 	}
 	held, err := expand.Hold(ctx, r, e.Packed, v.hold(), v.f.budget)
-	defer held.Close()
+	defer held.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
 	if held.Size == 0 && err != nil && e.Flags&(zipfile.FlagEncrypted|zipfile.FlagStrong) != 0 {
 		v.fail(fmt.Errorf("%s: %w: its contents were not read", m.Path, ErrEncrypted))
 		return
@@ -166,7 +166,7 @@ func (v *visit) headOnly(ctx context.Context, m *File, e zipfile.Entry, open fun
 		return false
 	}
 	held, _ := expand.Hold(ctx, io.LimitReader(r, edge), e.Packed, edge, v.f.budget) // an error shows again when the whole is read
-	defer held.Close()
+	defer held.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
 	if held.Size < edge {
 		return false
 	}
@@ -200,7 +200,7 @@ func unpack(ctx context.Context, method uint16, raw io.Reader) (io.Reader, error
 	case zipfile.AES:
 		return nil, fmt.Errorf("%w: its contents were not read", ErrEncrypted)
 	default:
-		return nil, notYet(fmt.Sprintf("compression method %d is not read", method))
+		return nil, notYetError(fmt.Sprintf("compression method %d is not read", method))
 	}
 }
 
@@ -258,7 +258,7 @@ func (v *visit) tar(ctx context.Context) {
 		}
 		var err error
 		if e.Sparse {
-			err = notYet("sparse member: its pieces were read, not the file they make")
+			err = notYetError("sparse member: its pieces were read, not the file they make")
 		}
 		v.member(ctx, m, err)
 	}

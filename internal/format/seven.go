@@ -61,7 +61,7 @@ func (v *visit) sevenFolder(ctx context.Context, folder sevenzip.Folder, entries
 		return
 	}
 	held, err := expand.Hold(ctx, io.LimitReader(expand.Watch(ctx, r), folder.Size), folder.Bytes, v.hold(), v.f.budget)
-	defer held.Close()
+	defer held.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
 	for _, e := range entries {
 		if e.Folder < 0 {
 			continue

@@ -121,7 +121,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	})
 	for _, c := range foreign {
 		if all(c.keys, seen) {
-			f.unread("read/json", notYet(fmt.Sprintf("%s: recognised but not examined yet", c.what)))
+			f.unread("read/json", notYetError(fmt.Sprintf("%s: recognised but not examined yet", c.what)))
 		}
 	}
 	if root := doc.Root(); root.Get("learner").Ok() && root.Get("version").Ok() {

@@ -111,7 +111,7 @@ func (f *File) tryCatBoost(ctx context.Context, w window) bool {
 	d := flatbuf.NewReader(io.NewSectionReader(f.R, 8, size), size)
 	root := d.Root()
 	if v := root.Text(0, 64); d.Err() == nil && v != "FlabuffersModel_v1" {
-		f.unread("read/catboost", notYet(fmt.Sprintf("version %q of the format is not read", v)))
+		f.unread("read/catboost", notYetError(fmt.Sprintf("version %q of the format is not read", v)))
 	}
 	info := root.Vector(2, 4)
 	for i := range min(info.Len, int64(f.limits().Members)) {

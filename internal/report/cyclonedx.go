@@ -42,8 +42,11 @@ func (c *cycloneWriter) Target(t Target) error {
 		kind = cdx.ComponentTypeMachineLearningModel
 	}
 	props := []cdx.Property{
-		{Name: "warden:path", Value: t.Path}, {Name: "warden:format", Value: t.Format}, {Name: "warden:size", Value: strconv.FormatInt(t.Size, 10)},
-		{Name: "warden:verdict", Value: t.Verdict}, {Name: "warden:complete", Value: strconv.FormatBool(t.Complete)},
+		{Name: "warden:path", Value: t.Path},
+		{Name: "warden:format", Value: t.Format},
+		{Name: "warden:size", Value: strconv.FormatInt(t.Size, 10)},
+		{Name: "warden:verdict", Value: t.Verdict},
+		{Name: "warden:complete", Value: strconv.FormatBool(t.Complete)},
 	}
 	for _, s := range t.Statuses {
 		props = append(props, cdx.Property{Name: "warden:not-examined", Value: s.Detector + ": " + s.Error})

@@ -46,7 +46,7 @@ func (s *Store) update(ctx context.Context, fn func(*tx) error) error {
 		case err := <-o.done:
 			return o.finish(err)
 		case c := <-s.writer:
-			s.lead(c)
+			s.lead(c) //nolint:contextcheck // a shared commit is nobody's alone
 		case <-ctx.Done():
 			return s.leave(o, ctx.Err())
 		case <-s.closed:
@@ -88,7 +88,7 @@ func (s *Store) lead(c *conn) {
 	if len(batch) == 0 {
 		return
 	}
-	if len(batch) > 1 && shared(c, batch) { //nolint:contextcheck // a shared commit is nobody's alone
+	if len(batch) > 1 && shared(c, batch) {
 		return
 	}
 	for _, o := range batch {

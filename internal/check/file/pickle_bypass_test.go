@@ -60,7 +60,7 @@ func verdictOf(t *testing.T, b string) (detect.Result, warden.Verdict) {
 }
 
 func TestGadgets(t *testing.T) {
-	for _, g := range strings.Fields(pickleGadgets) {
+	for g := range strings.FieldsSeq(pickleGadgets) {
 		for how, in := range map[string]string{
 			"call": p4(call(g, pt.Str("id"))), "obj": p4(pt.Mark + named(g) + pt.Str("id") + pt.Obj), "import": p4(named(g)),
 			"getattr": p4(pt.Call(call("builtins:getattr", call("importlib:import_module", pt.Str(strings.Split(g, ":")[0])), pt.Str(strings.Split(g, ":")[1])), pt.Str("id"))),
@@ -74,13 +74,13 @@ func TestGadgets(t *testing.T) {
 
 // TestHonest holds names that look like gadgets and are not.
 func TestHonest(t *testing.T) {
-	for _, c := range strings.Fields(`sklearn.svm._classes:SVC sklearn.pipeline:Pipeline scipy.stats._continuous_distns:norm_gen torch.nn.modules.conv:Conv2d
+	for c := range strings.FieldsSeq(`sklearn.svm._classes:SVC sklearn.pipeline:Pipeline scipy.stats._continuous_distns:norm_gen torch.nn.modules.conv:Conv2d
 transformers.models.bert.configuration_bert:BertConfig lightgbm.basic:Booster xgboost.core:Booster pandas.core.frame:DataFrame`) {
 		if res, v := verdictOf(t, p4(pt.New(named(c))+pt.DictOf(pt.Str("a"), pt.Int(1))+pt.Build)); v != warden.Clean {
 			t.Errorf("%s: %v %+v", c, v, res.Findings)
 		}
 	}
-	for _, c := range strings.Fields(`mypkg.trace:Trace mypkg.signal:Filter audio.code:Codec research.os:Layer mypkg:Outer.Inner __main__:Net fastai.learner:Learner pkg.subprocess:Runner`) {
+	for c := range strings.FieldsSeq(`mypkg.trace:Trace mypkg.signal:Filter audio.code:Codec research.os:Layer mypkg:Outer.Inner __main__:Net fastai.learner:Learner pkg.subprocess:Runner`) {
 		if res, v := verdictOf(t, p4(pt.New(named(c))+pt.DictOf(pt.Str("a"), pt.Int(1))+pt.Build)); v != warden.Review {
 			t.Errorf("%s: %v %+v", c, v, res.Findings)
 		}

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden"
@@ -159,12 +160,7 @@ func textsOf(call pickle.Value) []string {
 }
 
 func anyText(texts []string, is func(string) bool) bool {
-	for _, t := range texts {
-		if is(t) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(texts, is)
 }
 
 func isAddress(s string) bool {

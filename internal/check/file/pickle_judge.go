@@ -191,7 +191,7 @@ func dotted(module, path string) string {
 func (j *judge) invokeGlobal(i int, e pickle.Effect, module, path string) {
 	c := classify(module, path)
 	callee, name := e.Value.Callee(), dotted(module, path)
-	if c.tier == tierDangerous && !(isException(path) && !c.exact) {
+	if c.tier == tierDangerous && (!isException(path) || c.exact) {
 		j.ran = true
 		j.danger(i, e, c, name)
 		return
@@ -343,7 +343,7 @@ func (j *judge) imported(i int, e pickle.Effect) {
 		}
 		return
 	}
-	if c.tier != tierUnknown && !(c.tier == tierDangerous) || u.covered || u.called || u.built || e.Swept {
+	if c.tier != tierUnknown && (c.tier != tierDangerous) || u.covered || u.called || u.built || e.Swept {
 		return
 	}
 	j.add(rulePickleModule, warden.Medium, e.Start, e.End, module, fmt.Sprintf("Loading imports %s, which runs the top level of an unknown module.", module), name)

@@ -56,7 +56,7 @@ func hold(t *testing.T, kind string, b []byte, lim bound.Limits) (string, error)
 		return "", err
 	}
 	h, err := expand.Hold(t.Context(), r, int64(len(b)), lim.Hold, bound.NewBudget(lim))
-	defer h.Close()
+	defer h.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
 	out := make([]byte, h.Size)
 	if n, rerr := h.ReadAt(out, 0); int64(n) != h.Size {
 		t.Fatalf("%s: read %d of %d held bytes: %v", kind, n, h.Size, rerr)

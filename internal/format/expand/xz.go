@@ -160,7 +160,7 @@ func (x *xzReader) index() error {
 	if err != nil {
 		return fmt.Errorf("xz index: %w", err)
 	}
-	for i := uint64(0); i < records; i++ {
+	for i := range records {
 		for range 2 {
 			if _, err := x.vli(); err != nil { // ends with the input at the latest
 				return fmt.Errorf("xz index record %d: %w", i, err)

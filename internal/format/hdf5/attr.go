@@ -46,8 +46,8 @@ func (r *reader) attribute(o object, c *cursor) error {
 	if err != nil {
 		return fmt.Errorf("attribute %.80q: %w", name, err)
 	}
-	switch {
-	case class == 3: // fixed text
+	switch class {
+	case 3: // fixed text
 		if size <= 0 || count > int64(len(c.b))/size {
 			return fmt.Errorf("attribute %.80q: %d texts of %d bytes, %d bytes are there: %w", name, count, size, len(c.b), errDamaged)
 		}
@@ -57,7 +57,7 @@ func (r *reader) attribute(o object, c *cursor) error {
 				return err
 			}
 		}
-	case class == 9: // variable length, in a global heap
+	case 9: // variable length, in a global heap
 		one := int64(4 + r.o + 4)
 		if count > int64(len(c.b))/one {
 			return fmt.Errorf("attribute %.80q: %d references, %d bytes are there: %w", name, count, len(c.b), errDamaged)

@@ -163,10 +163,10 @@ func (r *reader) dense(o object, heap, tree int64, what uint64) error {
 		skip = 8
 	case 8, 9: // attributes
 	default:
-		return fmt.Errorf("B-tree of type %d at %d: %w", t.kind, tree, errDamaged)
+		return fmt.Errorf("tree of type %d at %d: %w", t.kind, tree, errDamaged)
 	}
 	if t.rec < skip+1 || t.node < 16 || depth > 16 {
-		return fmt.Errorf("B-tree at %d: %w", tree, errDamaged)
+		return fmt.Errorf("tree at %d: %w", tree, errDamaged)
 	}
 	idLen := h.idLen
 	return r.records(t, root, n, depth, func(rec []byte) error {
@@ -208,7 +208,6 @@ func (t btree) widths(depth int) (own, all int) {
 			break
 		}
 		sum = (n+1)*sum + n
-		most = n
 	}
 	if depth > 1 {
 		all = bytesFor(uint64(sum))
@@ -219,13 +218,13 @@ func (t btree) widths(depth int) (own, all int) {
 // records calls visit for every record below the node at addr.
 func (r *reader) records(t btree, addr, n int64, depth int, visit func([]byte) error) error {
 	if n*t.rec > t.node {
-		return fmt.Errorf("B-tree node at %d: %w", addr, errDamaged)
+		return fmt.Errorf("tree node at %d: %w", addr, errDamaged)
 	}
 	if n == 0 && depth == 0 {
 		return nil
 	}
 	if r.visited[addr] {
-		return fmt.Errorf("B-tree node at %d comes again: %w", addr, errDamaged)
+		return fmt.Errorf("tree node at %d comes again: %w", addr, errDamaged)
 	}
 	r.visited[addr] = true
 	b, err := r.bytes(addr, t.node)

@@ -30,8 +30,10 @@ func TestEach(t *testing.T) {
 	b := formattest.Message(formattest.Field(1, 300), formattest.Field(2, "text"), []byte("\x1d1234"), []byte("\x2112345678"))
 	fields, texts, err := walk(t.Context(), b)
 	want := []wire.Field{
-		{Num: 1, Type: wire.Varint, Value: 300, Start: 1, End: 3}, {Num: 2, Type: wire.Bytes, Start: 5, End: 9},
-		{Num: 3, Type: wire.Fixed4, Start: 10, End: 14}, {Num: 4, Type: wire.Fixed8, Start: 15, End: 23},
+		{Num: 1, Type: wire.Varint, Value: 300, Start: 1, End: 3},
+		{Num: 2, Type: wire.Bytes, Start: 5, End: 9},
+		{Num: 3, Type: wire.Fixed4, Start: 10, End: 14},
+		{Num: 4, Type: wire.Fixed8, Start: 15, End: 23},
 	}
 	if d := cmp.Diff(want, fields); d != "" || err != nil || len(texts) != 1 || texts[0] != "text" {
 		t.Error(d, texts, err)
