@@ -166,7 +166,7 @@ func (v *visit) headOnly(ctx context.Context, m *File, e zipfile.Entry, open fun
 		return false
 	}
 	held, _ := expand.Hold(ctx, io.LimitReader(r, edge), e.Packed, edge, v.f.budget) // an error shows again when the whole is read
-	defer held.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
+	defer held.Close()
 	if held.Size < edge {
 		return false
 	}
@@ -276,7 +276,7 @@ func (v *visit) wrapped(ctx context.Context) {
 		return
 	}
 	held, err := expand.Hold(ctx, r, f.Size, v.hold(), f.budget)
-	defer held.Close()
+	defer held.Close() //nolint:staticcheck // Hold returns what it could hold, beside an error too
 	name := strings.TrimSuffix(f.Name, path.Ext(f.Name))
 	if ext := f.ext(); name == "" || ext == ".joblib" || ext == ".pkl" || ext == ".bin" {
 		name = f.Name // the extension names the content, not the compressor

@@ -320,7 +320,7 @@ func (r *reader) symbols(o object, tree, heap int64) error {
 		addr := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if seen[addr] {
-			return fmt.Errorf("B-tree node at %d comes again: %w", addr, errDamaged)
+			return fmt.Errorf("b-tree node at %d comes again: %w", addr, errDamaged)
 		}
 		seen[addr] = true
 		b, err := r.bytes(addr, int64(8+2*r.o))
