@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 )
@@ -47,6 +48,9 @@ func (t *textWriter) Target(x Target) error {
 			break
 		}
 		place := f.At.Path
+		if rest, ok := strings.CutPrefix(place, path.Base(x.Path)); ok && (rest == "" || rest[0] == '!') {
+			place = x.Path + rest // people look for the file they named
+		}
 		if f.At.Start >= 0 {
 			place += fmt.Sprintf("  %ss %d-%d", f.At.Unit, f.At.Start, f.At.End)
 		}
