@@ -1,3 +1,5 @@
+//go:build unix
+
 // Bench measures the program as its users meet it: quality on a labelled corpus,
 // start-up, many small files, one huge file. It prints a table for
 // docs/BENCHMARKS.md and judges nothing. Go benchmarks of single packages run
