@@ -78,7 +78,7 @@ func TestCorpus(t *testing.T) {
 			t.Errorf("%s: not done in 20 s", row[0])
 		}
 		cancel()
-		if d := time.Since(start); d > 2*time.Second {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Logf("%s: %v", row[0], d)
 		}
 		label, family := row[1], row[3]
