@@ -16,6 +16,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/bound"
 	"github.com/modelwarden/warden/internal/format/executorch"
 	"github.com/modelwarden/warden/internal/format/gguf"
+	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/jinja"
 	"github.com/modelwarden/warden/internal/format/jsontext"
@@ -76,6 +77,7 @@ type File struct {
 	Safetensors *safetensors.Header
 	GGUF        *gguf.Model
 	ONNX        *onnx.Model
+	Graph       *graph.Model // of ONNX: how its nodes are connected
 	HDF5        *hdf5.File
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model

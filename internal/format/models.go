@@ -59,7 +59,7 @@ func (f *File) tryONNX(ctx context.Context, w window) bool {
 	}
 	f.claim("onnx")
 	m, err := onnx.Open(ctx, f.R, f.Size, f.limits())
-	f.ONNX = m
+	f.ONNX, f.Graph = m, m.Graph
 	if err != nil {
 		f.unread("read/onnx", err)
 	}

@@ -17,6 +17,7 @@ func All() []*detect.Detector[*format.File] {
 		templates,
 		tensorTables,
 		onnxModels,
+		graphLogic,
 		kerasModels,
 		tensorflowGraphs,
 		configurations,

@@ -10,9 +10,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/format/wire"
 )
 
@@ -47,6 +49,7 @@ type Model struct {
 	External  []External
 	Metadata  []Text
 	Nodes     int
+	Graph     *graph.Model // how the nodes are connected
 }
 
 // maxOps bounds the distinct operators that are kept.
@@ -93,16 +96,19 @@ func cutGraph(r io.ReaderAt, size int64) bool {
 }
 
 type walker struct {
-	d     *wire.Reader
-	lim   bound.Limits
-	m     *Model
-	limit error
+	d         *wire.Reader
+	lim       bound.Limits
+	m         *Model
+	g         graph.Builder
+	functions map[Op]*scope
+	calls     []call
+	limit     error
 }
 
 // Open walks the model. It is valid as far as it goes.
 func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*Model, error) {
 	m := &Model{Domains: map[string]bool{}, Ops: map[Op]Use{}, Functions: map[Op]bool{}}
-	w := &walker{d: wire.NewReader(r, size), lim: lim, m: m}
+	w := &walker{d: wire.NewReader(r, size), lim: lim, m: m, functions: map[Op]*scope{}}
 	err := w.d.Each(ctx, 0, size, func(f wire.Field) error {
 		if f.Num == 1 && f.Type == wire.Varint {
 			m.IRVersion = f.Value
@@ -112,7 +118,15 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*Mo
 		}
 		switch f.Num {
 		case 7:
-			return w.graph(ctx, f, 0)
+			s := newScope(nil)
+			err := w.graph(ctx, f, 0, s)
+			for _, v := range s.in {
+				if !w.g.M.Values[v].Constant {
+					w.g.M.Inputs = append(w.g.M.Inputs, v)
+				}
+			}
+			w.g.M.Outputs = append(w.g.M.Outputs, s.out...)
+			return err
 		case 8:
 			return w.opset(ctx, f)
 		case 14:
@@ -120,7 +134,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*Mo
 		case 20: // training: two graphs
 			return w.d.Each(ctx, f.Start, f.End, func(f wire.Field) error {
 				if f.Type == wire.Bytes && f.Num <= 2 {
-					return w.graph(ctx, f, 0)
+					return w.graph(ctx, f, 0, newScope(nil))
 				}
 				return nil
 			})
@@ -129,11 +143,16 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*Mo
 		}
 		return nil
 	})
-	return m, errors.Join(err, w.limit)
+	w.join()
+	m.Graph = &w.g.M
+	return m, errors.Join(err, w.limit, w.g.Err())
 }
 
 // short is how much of a name is kept.
 const short = 1024
+
+// maxLabel is how much of the name of a node is kept.
+const maxLabel = 64
 
 func (w *walker) opset(ctx context.Context, f wire.Field) error {
 	return w.d.Each(ctx, f.Start, f.End, func(f wire.Field) error {
@@ -169,29 +188,49 @@ func (w *walker) metadata(ctx context.Context, f wire.Field) error {
 
 func (w *walker) function(ctx context.Context, f wire.Field) error {
 	var op Op
+	s := newScope(nil)
+	name := func(f wire.Field) (int32, error) {
+		t, err := w.d.Text(f, short)
+		return w.value(s, t), err
+	}
 	err := w.d.Each(ctx, f.Start, f.End, func(f wire.Field) (err error) {
 		if f.Type != wire.Bytes {
 			return nil
 		}
+		var v int32
 		switch f.Num {
 		case 1:
 			op.Type, err = w.d.Text(f, short)
+		case 4:
+			v, err = name(f)
+			if w.g.Edges(1) {
+				s.in = append(s.in, v)
+			}
+		case 5:
+			v, err = name(f)
+			if w.g.Edges(1) {
+				s.out = append(s.out, v)
+			}
 		case 10:
 			op.Domain, err = w.d.Text(f, short)
 		case 7:
-			err = w.node(ctx, f, 1)
+			err = w.node(ctx, f, 1, s)
 		case 9:
 			err = w.opset(ctx, f)
 		case 11:
-			err = w.attribute(ctx, f, 1)
+			_, err = w.attribute(ctx, f, 1, s)
 		}
 		return err
 	})
 	w.m.Functions[op] = true
+	if w.g.Edges(scopeEdges) {
+		w.functions[op] = s
+	}
 	return err
 }
 
-func (w *walker) graph(ctx context.Context, g wire.Field, depth int) error {
+func (w *walker) graph(ctx context.Context, g wire.Field, depth int, s *scope) error {
+	defer w.close(s, g)
 	if depth > w.lim.Nesting {
 		return fmt.Errorf("graphs nested more than %d deep at %d: %w", w.lim.Nesting, g.Start, detect.ErrLimit)
 	}
@@ -201,61 +240,130 @@ func (w *walker) graph(ctx context.Context, g wire.Field, depth int) error {
 		}
 		switch f.Num {
 		case 1:
-			return w.node(ctx, f, depth+1)
+			return w.node(ctx, f, depth+1, s)
 		case 5:
-			return w.tensor(ctx, f)
+			name, v, err := w.constant(ctx, f)
+			w.keepConstant(w.define(s, name), v)
+			return errors.Join(err, w.tensor(ctx, f))
+		case 11, 12:
+			name, err := w.info(ctx, f)
+			v := w.value(s, name)
+			if !w.g.Edges(1) || v < 0 {
+				return err
+			}
+			if f.Num == 11 {
+				s.defined[v] = true
+				s.in = append(s.in, v)
+			} else {
+				s.out = append(s.out, v)
+			}
+			return err
 		case 15:
-			return w.sparse(ctx, f)
+			return w.sparseConstant(ctx, f, s)
 		}
 		return nil
 	})
 }
 
-func (w *walker) node(ctx context.Context, n wire.Field, depth int) error {
+func (w *walker) node(ctx context.Context, n wire.Field, depth int, s *scope) error {
 	var op Op
+	var bodies []body
+	var value *graph.Value
+	g := graph.Node{Start: n.Start, End: n.End}
 	err := w.d.Each(ctx, n.Start, n.End, func(f wire.Field) (err error) {
 		if f.Type != wire.Bytes {
 			return nil
 		}
+		var t string
 		switch f.Num {
+		case 1:
+			t, err = w.d.Text(f, short)
+			if w.g.Edges(1) {
+				g.In = append(g.In, w.value(s, t))
+			}
+		case 2:
+			t, err = w.d.Text(f, short)
+			if w.g.Edges(1) {
+				g.Out = append(g.Out, w.define(s, t))
+			}
+		case 3:
+			g.Name, err = w.d.Text(f, maxLabel)
 		case 4:
 			op.Type, err = w.d.Text(f, short)
 		case 7:
 			op.Domain, err = w.d.Text(f, short)
 		case 5:
-			err = w.attribute(ctx, f, depth)
+			var a attribute
+			a, err = w.attribute(ctx, f, depth, s)
+			bodies = append(bodies, a.bodies...)
+			if a.value != nil {
+				value = a.value
+			}
 		}
 		return err
 	})
+	w.count(op, n)
+	g.Op, g.Domain = op.Type, op.Domain
+	if op.Domain == "ai.onnx" {
+		g.Domain = ""
+	}
+	w.finish(g, op, bodies, value)
+	return err
+}
+
+// count keeps an operator.
+func (w *walker) count(op Op, n wire.Field) {
 	w.m.Nodes++
 	u, known := w.m.Ops[op]
 	switch {
 	case !known && len(w.m.Ops) >= maxOps:
 		w.limit = fmt.Errorf("more than %d different operators: %w", maxOps, detect.ErrLimit)
-		return err
+		return
 	case !known:
 		u.Start, u.End = n.Start, n.End
 	}
 	u.Count++
 	w.m.Ops[op] = u
-	return err
 }
 
-func (w *walker) attribute(ctx context.Context, a wire.Field, depth int) error {
-	return w.d.Each(ctx, a.Start, a.End, func(f wire.Field) error {
+// An attribute is what the graph needs of one.
+type attribute struct {
+	bodies []body
+	value  *graph.Value // a tensor or a number
+}
+
+func (w *walker) attribute(ctx context.Context, a wire.Field, depth int, s *scope) (attribute, error) {
+	var out attribute
+	key := ""
+	err := w.d.Each(ctx, a.Start, a.End, func(f wire.Field) (err error) {
+		if f.Num == 3 && f.Type == wire.Varint {
+			out.value = &graph.Value{Constant: true, Bytes: 8, Elements: 1, Head: strconv.FormatInt(int64(f.Value), 10)}
+		}
 		if f.Type != wire.Bytes {
 			return nil
 		}
 		switch f.Num {
+		case 1:
+			key, err = w.d.Text(f, short)
 		case 5, 10:
-			return w.tensor(ctx, f)
+			_, v, err := w.constant(ctx, f)
+			out.value = &v
+			return errors.Join(err, w.tensor(ctx, f))
 		case 6, 11:
-			return w.graph(ctx, f, depth+1)
+			b := newScope(s)
+			err = w.graph(ctx, f, depth+1, b)
+			if w.g.Edges(scopeEdges) {
+				out.bodies = append(out.bodies, body{s: b})
+			}
 		case 22, 23:
 			return w.sparse(ctx, f)
 		}
-		return nil
+		return err
 	})
+	for i := range out.bodies {
+		out.bodies[i].key = key
+	}
+	return out, err
 }
 
 func (w *walker) sparse(ctx context.Context, s wire.Field) error {

@@ -148,3 +148,21 @@ func (d *Reader) Text(f Field, maxBytes int64) (string, error) {
 	}
 	return string(b), nil
 }
+
+// Packed calls visit for the numbers of a packed repeated field.
+func (d *Reader) Packed(ctx context.Context, f Field, visit func(uint64)) error {
+	for off := f.Start; off < f.End; {
+		if d.steps++; d.steps&4095 == 1 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+		}
+		v, next, err := d.varint(off, f.End)
+		if err != nil {
+			return err
+		}
+		visit(v)
+		off = next
+	}
+	return nil
+}
