@@ -88,22 +88,9 @@ func (s *service) listGroups(ctx context.Context, in *groupsInput) (*body[list[G
 	if in.Model != "" {
 		f.Subject = registry.Name(in.Model).Ref()
 	}
-	var (
-		items []GroupBody
-		next  string
-	)
-	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		gs, n, err := r.Groups(ctx, f, in.page())
-		for _, g := range gs {
-			items = append(items, s.groupOf(g))
-		}
-		next = n
-		return err
-	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.Group, string, error) {
+		return r.Groups(ctx, f, in.page())
+	}, s.groupOf)
 }
 
 // A GroupInput names a finding group in the path.

@@ -256,3 +256,24 @@ func (s *service) search(ctx context.Context, in *searchInput) (*body[list[hit]]
 	slices.SortStableFunc(hits, func(a, b hit) int { return strings.Compare(a.Kind+a.ID, b.Kind+b.ID) })
 	return listed(hits, ""), nil
 }
+
+// pageOf answers with one part of a list that the registry reads, each row as
+// show makes it.
+func pageOf[R, B any](ctx context.Context, s *service, read func(registry.Reader) ([]R, string, error), show func(R) B) (*body[list[B]], error) {
+	var (
+		items []B
+		next  string
+	)
+	err := s.Registry.View(ctx, func(r registry.Reader) error {
+		rows, n, err := read(r)
+		items, next = make([]B, 0, len(rows)), n // again from the start, should the view run twice
+		for _, row := range rows {
+			items = append(items, show(row))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return listed(items, next), nil
+}

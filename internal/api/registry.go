@@ -93,22 +93,11 @@ func (s *service) listModels(ctx context.Context, in *modelsInput) (*body[list[m
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
-	var (
-		items []modelBody
-		next  string
-	)
-	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		ms, n, err := r.Models(ctx, registry.ModelFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
-		for _, m := range ms {
-			items = append(items, modelBody{string(m.Name), m.Versions, versionOf(m.Latest)})
-		}
-		next = n
-		return err
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.Model, string, error) {
+		return r.Models(ctx, registry.ModelFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
+	}, func(m registry.Model) modelBody {
+		return modelBody{string(m.Name), m.Versions, versionOf(m.Latest)}
 	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
 }
 
 type versionsInput struct {
@@ -128,44 +117,18 @@ func (s *service) listVersions(ctx context.Context, in *versionsInput) (*body[li
 	if _, err := s.Registry.Find(ctx, string(name)); err != nil {
 		return nil, s.fail(err)
 	}
-	var (
-		items []versionBody
-		next  string
-	)
-	err = s.Registry.View(ctx, func(r registry.Reader) error {
-		vs, n, err := r.Versions(ctx, registry.VersionFilter{Model: name}, in.page())
-		for _, v := range vs {
-			items = append(items, versionOf(v))
-		}
-		next = n
-		return err
-	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.Version, string, error) {
+		return r.Versions(ctx, registry.VersionFilter{Model: name}, in.page())
+	}, versionOf)
 }
 
 func (s *service) listAllVersions(ctx context.Context, in *modelsInput) (*body[list[versionBody]], error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
-	var (
-		items []versionBody
-		next  string
-	)
-	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		vs, n, err := r.Versions(ctx, registry.VersionFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
-		for _, v := range vs {
-			items = append(items, versionOf(v))
-		}
-		next = n
-		return err
-	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.Version, string, error) {
+		return r.Versions(ctx, registry.VersionFilter{Search: in.Search, State: registry.State(in.State)}, in.page())
+	}, versionOf)
 }
 
 type findInput struct {
@@ -393,23 +356,12 @@ func (s *service) artifactFindings(ctx context.Context, in *artifactFindingsInpu
 }
 
 func (s *service) findings(ctx context.Context, f registry.FindingFilter, p Part) (*body[list[findingRow]], error) {
-	var (
-		items []findingRow
-		next  string
-	)
-	err := s.Registry.View(ctx, func(r registry.Reader) error {
-		fs, n, err := r.Findings(ctx, f, p.page())
-		for _, row := range fs {
-			rule := s.Rules[row.Finding.Rule]
-			items = append(items, findingRow{row.ID, report.NewFinding(row.Finding, rule), rule.Title})
-		}
-		next = n
-		return err
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.FindingRow, string, error) {
+		return r.Findings(ctx, f, p.page())
+	}, func(row registry.FindingRow) findingRow {
+		rule := s.Rules[row.Finding.Rule]
+		return findingRow{row.ID, report.NewFinding(row.Finding, rule), rule.Title}
 	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
 }
 
 type statementBody struct {
@@ -464,22 +416,11 @@ func (s *service) decisions(ctx context.Context, in *decisionsInput) (*body[list
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	var (
-		items []decisionBody
-		next  string
-	)
-	err = s.Registry.View(ctx, func(r registry.Reader) error {
-		ds, n, err := r.DecisionsOn(ctx, d, in.page())
-		for _, x := range ds {
-			items = append(items, decisionBody{x.Digest.String(), x.Action, string(x.Effect), x.Policy, x.Because, x.Reason, x.At, x.Facts, x.Request})
-		}
-		next = n
-		return err
+	return pageOf(ctx, s, func(r registry.Reader) ([]registry.Decision, string, error) {
+		return r.DecisionsOn(ctx, d, in.page())
+	}, func(x registry.Decision) decisionBody {
+		return decisionBody{x.Digest.String(), x.Action, string(x.Effect), x.Policy, x.Because, x.Reason, x.At, x.Facts, x.Request}
 	})
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return listed(items, next), nil
 }
 
 type blastBody struct {
