@@ -2,6 +2,5 @@
 
 package detecttest
 
-// slow is how much slower a program may be than it is for its users: tests run
-// on busy machines.
-const slow = 2
+// slow is how much slower this build is than the one users run.
+const slow = 1
