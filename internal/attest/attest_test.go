@@ -16,7 +16,7 @@ import (
 
 func signer(t *testing.T) *attest.Signer {
 	t.Helper()
-	key, err := attest.GenerateKey()
+	key, err := attest.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

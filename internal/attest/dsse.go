@@ -13,6 +13,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	_ "crypto/sha512" // hashes of P-384 and P-521 signatures
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -56,27 +57,57 @@ func pae(payloadType string, payload []byte) []byte {
 	return fmt.Appendf(nil, "DSSEv1 %d %s %d %s", len(payloadType), payloadType, len(payload), payload)
 }
 
-// A Signer signs statements with one ECDSA P-256 key. It is safe for
-// concurrent use.
+// A Signer signs statements with one ECDSA key, wherever that key lives. It is
+// safe for concurrent use if its key is.
 type Signer struct {
-	key *ecdsa.PrivateKey
+	key crypto.Signer
+	pub *ecdsa.PublicKey
 	id  string
 }
 
-// NewSigner returns a Signer for key, which must be on the curve P-256.
-func NewSigner(key *ecdsa.PrivateKey) (*Signer, error) {
-	if key == nil || key.Curve != elliptic.P256() {
-		return nil, fmt.Errorf("%w: statements are signed with ECDSA P-256", ErrKey)
+// NewSigner returns a Signer for key, which must be an ECDSA key on the curve
+// P-256, P-384 or P-521.
+func NewSigner(key crypto.Signer) (*Signer, error) {
+	if key == nil {
+		return nil, fmt.Errorf("%w: none", ErrKey)
 	}
-	id, err := KeyID(key.Public())
+	pub, ok := key.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T, want ECDSA", ErrKey, key.Public())
+	}
+	if _, err := hashOf(pub); err != nil {
+		return nil, err
+	}
+	id, err := KeyID(pub)
 	if err != nil {
 		return nil, err
 	}
-	return &Signer{key: key, id: id}, nil
+	return &Signer{key: key, pub: pub, id: id}, nil
 }
 
-// GenerateKey makes a new signing key.
-func GenerateKey() (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+// hashOf returns the hash that signatures of a key are made over, which its
+// curve decides (OpenSSF Model Signing v1.0): never what a bundle says.
+func hashOf(pub *ecdsa.PublicKey) (crypto.Hash, error) {
+	if pub != nil {
+		switch pub.Curve {
+		case elliptic.P256():
+			return crypto.SHA256, nil
+		case elliptic.P384():
+			return crypto.SHA384, nil
+		case elliptic.P521():
+			return crypto.SHA512, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: want ECDSA on P-256, P-384 or P-521", ErrKey)
+}
+
+// GenerateKey makes a new signing key on curve; nil means P-256.
+func GenerateKey(curve elliptic.Curve) (*ecdsa.PrivateKey, error) {
+	if curve == nil {
+		curve = elliptic.P256()
+	}
+	return ecdsa.GenerateKey(curve, rand.Reader)
+}
 
 // KeyID returns the name of a public key: the lower-case hex SHA-256 of its
 // PEM-encoded SubjectPublicKeyInfo, as OpenSSF Model Signing hints do.
@@ -119,24 +150,47 @@ func ParsePrivatePEM(text []byte) (*ecdsa.PrivateKey, error) {
 	}
 	ec, ok := key.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("%w: %T, want ECDSA P-256", ErrKey, key)
+		return nil, fmt.Errorf("%w: %T, want ECDSA", ErrKey, key)
 	}
 	return ec, nil
+}
+
+// ParsePublicPEM reads a public key from PEM SubjectPublicKeyInfo.
+func ParsePublicPEM(text []byte) (*ecdsa.PublicKey, error) {
+	b, rest := pem.Decode(text)
+	if b == nil || b.Type != "PUBLIC KEY" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("%w: want one PEM block PUBLIC KEY", ErrKey)
+	}
+	key, err := x509.ParsePKIXPublicKey(b.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrKey, err)
+	}
+	ec, ok := key.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: %T, want ECDSA", ErrKey, key)
+	}
+	_, err = hashOf(ec)
+	return ec, err
 }
 
 // ID returns the key id; see [KeyID].
 func (s *Signer) ID() string { return s.id }
 
 // Public returns the public half.
-func (s *Signer) Public() *ecdsa.PublicKey { return &s.key.PublicKey }
+func (s *Signer) Public() *ecdsa.PublicKey { return s.pub }
 
 // LogValue keeps the private key out of logs.
 func (s *Signer) LogValue() slog.Value { return slog.StringValue(s.id) }
 
 // Sign returns the DSSE envelope of payload as canonical JSON.
 func (s *Signer) Sign(payload []byte) ([]byte, error) {
-	sum := sha256.Sum256(pae(PayloadType, payload))
-	sig, err := ecdsa.SignASN1(rand.Reader, s.key, sum[:])
+	hash, err := hashOf(s.pub)
+	if err != nil {
+		return nil, err
+	}
+	h := hash.New()
+	h.Write(pae(PayloadType, payload))
+	sig, err := s.key.Sign(rand.Reader, h.Sum(nil), hash)
 	if err != nil {
 		return nil, fmt.Errorf("sign statement: %w", err)
 	}
@@ -162,8 +216,13 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 
 // verify checks the one signature of e.
 func (e Envelope) verify(pub *ecdsa.PublicKey) error {
-	sum := sha256.Sum256(pae(e.PayloadType, e.Payload))
-	if !ecdsa.VerifyASN1(pub, sum[:], e.Signatures[0].Sig) {
+	hash, err := hashOf(pub)
+	if err != nil {
+		return err
+	}
+	h := hash.New()
+	h.Write(pae(e.PayloadType, e.Payload))
+	if !ecdsa.VerifyASN1(pub, h.Sum(nil), e.Signatures[0].Sig) {
 		return ErrSignature
 	}
 	return nil

@@ -12,41 +12,9 @@ import (
 	"github.com/modelwarden/warden"
 )
 
-// Predicate types. Those under modelwarden.dev are our own, where no standard
-// exists.
-const (
-	StatementType = "https://in-toto.io/Statement/v1"
-	ScanType      = "https://modelwarden.dev/model-scan/v1"
-)
-
-// A Scan is the predicate of [ScanType]: what a scan of an artifact concluded.
-// The first subject of its statement is the manifest (or the single file), the
-// rest its files.
-type Scan struct {
-	Scanner  Scanner        `json:"scanner"`
-	Verdict  string         `json:"verdict"`
-	Complete bool           `json:"complete"`
-	Counts   map[string]int `json:"counts"`   // findings per rule
-	Formats  []string       `json:"formats"`  // sorted
-	Report   string         `json:"report"`   // digest of the whole report
-	Scanned  time.Time      `json:"scanned"`  // RFC 3339, UTC, seconds
-	Expires  time.Time      `json:"expires"`  // the fact is stale after this
-	Findings []ScanFinding  `json:"findings"` // the worst, at most 50
-}
-
-// A Scanner names what scanned.
-type Scanner struct {
-	Name    string `json:"name"`
-	Version string `json:"version"`
-	Rules   string `json:"rules"` // version and digest of the rule pack
-}
-
-// A ScanFinding is one finding in a [Scan].
-type ScanFinding struct {
-	Rule     string `json:"rule"`
-	Severity string `json:"severity"`
-	Path     string `json:"path"`
-}
+// StatementType is the in-toto statement type. Predicate types under
+// modelwarden.dev are our own, where no standard exists.
+const StatementType = "https://in-toto.io/Statement/v1"
 
 type wireStatement struct {
 	Type          string          `json:"_type"`

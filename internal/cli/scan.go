@@ -30,6 +30,7 @@ type scanFlags struct {
 	limits                         scan.Limits
 	noSpool                        bool
 	baseline, writeBaseline        string
+	attest, key                    string
 }
 
 func newScan(a *app) *cobra.Command {
@@ -48,6 +49,8 @@ func newScan(a *app) *cobra.Command {
 	fl.StringVar(&f.format, "format", "text", "text, json, sarif, cyclonedx or markdown")
 	fl.StringVar(&f.baseline, "baseline", "", "file of accepted findings (YAML); they do not fail the run")
 	fl.StringVar(&f.writeBaseline, "write-baseline", "", "write a first baseline of what fails now to this file")
+	fl.StringVar(&f.attest, "attest", "", "write a signed statement of the result to this file; needs --key and one file or folder")
+	fl.StringVar(&f.key, "key", "", "private key that signs the statement (PEM, ECDSA P-256); see warden key generate")
 	fl.StringVar(&f.output, "output", "", "write the report to this file, and the text to the terminal")
 	fl.StringVar(&f.failOn, "fail-on", "high", "least severity that gives exit code 1: critical, high, medium, low or never")
 	fl.BoolVar(&f.strict, "strict", false, "same as --fail-on medium: review fails too")
@@ -100,6 +103,10 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 	if err != nil {
 		return err
 	}
+	st, err := newStatement(f, paths)
+	if err != nil {
+		return err
+	}
 	out, text, closeOut, err := a.scanOutput(f)
 	if err != nil {
 		return err
@@ -118,7 +125,7 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 		Skipped: func(string) { left.Add(1) }, Started: p.started,
 	}
 	t, started := tool(), time.Now()
-	if err := out.Begin(t, started); err != nil {
+	if err := errors.Join(out.Begin(t, started), st.Begin(t, started)); err != nil {
 		return &exit{exitIncomplete, err}
 	}
 	var sum report.Summary
@@ -131,12 +138,13 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 		sum.Count(target.Verdict)
 		code = worse(code, exitOf(target, failAt))
 		p.clear()
-		return errors.Join(out.Target(target), text.Target(target))
+		return errors.Join(out.Target(target), text.Target(target), st.Target(target))
 	}
 	err = a.each(ctx, w, paths, emit)
 	p.stop()
 	if err == nil {
-		err = errors.Join(out.End(sum, time.Since(started)), text.End(sum, time.Since(started)))
+		took := time.Since(started)
+		err = errors.Join(out.End(sum, took), text.End(sum, took), st.End(sum, took))
 	}
 	if err = errors.Join(err, closeOut(err == nil)); err != nil {
 		if ex := (*exit)(nil); errors.As(err, &ex) {
@@ -144,7 +152,7 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 		}
 		return &exit{exitIncomplete, err}
 	}
-	if err := accepted.finish(a.Stderr); err != nil {
+	if err := errors.Join(accepted.finish(a.Stderr), st.write()); err != nil {
 		return &exit{exitIncomplete, err}
 	}
 	if n := left.Load(); n > 0 && !f.quiet {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
@@ -158,18 +157,11 @@ func (e *Examiner) scan(ctx context.Context, m Manifest) ([]scan.Report, error) 
 	return reports, nil
 }
 
-// statementFindings is how many findings a statement names; the report has all.
-const statementFindings = 50
-
 func (e *Examiner) outcome(d warden.Digest, reports []scan.Report, started time.Time) (Outcome, attest.Scan, error) {
 	rules := scan.Rules()
-	now := e.cfg.Now().UTC().Truncate(time.Second)
 	doc := report.Document{Schema: report.Schema, Tool: e.cfg.Tool, Started: started.UTC().Truncate(time.Second), DurationMS: e.cfg.Now().Sub(started).Milliseconds()}
 	out := Outcome{Actor: Worker(), Scan: Scan{Artifact: d, By: Worker().ID, RuleSet: e.cfg.Tool.Rules, Complete: true}}
-	pred := attest.Scan{
-		Scanner: attest.Scanner{Name: e.cfg.Tool.Name, Version: e.cfg.Tool.Version, Rules: e.cfg.Tool.Rules},
-		Counts:  map[string]int{}, Formats: []string{}, Findings: []attest.ScanFinding{}, Scanned: now, Expires: now.Add(e.cfg.ScanFor),
-	}
+	pred := attest.NewScan(attest.Scanner(e.cfg.Tool), e.cfg.Now(), e.cfg.ScanFor)
 	for _, r := range reports {
 		t := report.NewTarget(r.Path, r.Artifact, r.Verdict, r.Findings, r.Statuses, r.Counts, r.Truncated, rules)
 		doc.Targets = append(doc.Targets, t)
@@ -179,29 +171,32 @@ func (e *Examiner) outcome(d warden.Digest, reports []scan.Report, started time.
 		for _, f := range r.Findings {
 			f.Subject = ArtifactRef(d)
 			out.Scan.Findings = append(out.Scan.Findings, f)
-			if len(pred.Findings) < statementFindings {
-				pred.Findings = append(pred.Findings, attest.ScanFinding{Rule: string(f.Rule), Severity: f.Severity.String(), Path: f.At.Path})
-			}
-		}
-		for id, n := range r.Counts {
-			pred.Counts[string(id)] += n
 		}
 		for _, s := range t.Statuses {
 			out.Scan.Statuses = append(out.Scan.Statuses, Status{Detector: s.Detector, State: s.State, Error: r.Path + ": " + s.Error})
 		}
-		if r.Artifact.Format != "" {
-			pred.Formats = append(pred.Formats, r.Artifact.Format)
-		}
+		AddTarget(&pred, t)
 	}
-	slices.Sort(pred.Formats)
-	pred.Formats = slices.Compact(pred.Formats)
-	pred.Verdict, pred.Complete = out.Scan.Verdict.String(), out.Scan.Complete
 	text, err := json.Marshal(doc)
 	if err != nil {
 		return Outcome{}, attest.Scan{}, err
 	}
 	out.Scan.Report, pred.Report = text, warden.Sum(text).String()
 	return out, pred, nil
+}
+
+// AddTarget merges one target of a report into the predicate of a scan
+// statement.
+func AddTarget(s *attest.Scan, t report.Target) {
+	found := make([]attest.ScanFinding, 0, len(t.Findings))
+	for _, f := range t.Findings {
+		found = append(found, attest.ScanFinding{Rule: f.Rule, Severity: f.Severity, Path: f.At.Path})
+	}
+	v, err := warden.ParseVerdict(t.Verdict)
+	if err != nil {
+		v = warden.Malicious // never accept what cannot be understood
+	}
+	s.Add(v, t.Complete, t.Format, t.Counts, found)
 }
 
 // maxDeclared bounds a configuration file that is read for declarations.

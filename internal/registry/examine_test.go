@@ -44,7 +44,7 @@ func newBench(t *testing.T) *bench {
 	check(err)
 	set, err := policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
 	check(err)
-	key, err := attest.GenerateKey()
+	key, err := attest.GenerateKey(nil)
 	check(err)
 	signer, err := attest.NewSigner(key)
 	check(err)

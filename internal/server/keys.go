@@ -62,7 +62,7 @@ func loadKeys(dir string, used bool) (*keys, error) {
 }
 
 func makeKeys(dir string) error {
-	ec, err := attest.GenerateKey()
+	ec, err := attest.GenerateKey(nil)
 	if err != nil {
 		return err
 	}

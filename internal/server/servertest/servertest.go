@@ -91,7 +91,7 @@ func New(t testing.TB) *Platform {
 	check(err)
 	p.Registry, err = registry.New(registry.Config{Store: switched{p.Store, &p.Down}, Log: log, Blobs: p.Blobs, Now: p.Now})
 	check(err)
-	key, err := attest.GenerateKey()
+	key, err := attest.GenerateKey(nil)
 	check(err)
 	statements, err := attest.NewSigner(key)
 	check(err)
