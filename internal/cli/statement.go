@@ -27,11 +27,11 @@ type statement struct {
 	root   string // the one path that is scanned, with slashes
 	folder bool
 
-	sum     hash.Hash     // of the JSON report
-	json    report.Writer // into sum
-	scan    attest.Scan
-	files   []registry.File
-	unread  []string // paths without a digest: nothing can be said of them
+	sum    hash.Hash     // of the JSON report
+	json   report.Writer // into sum
+	scan   attest.Scan
+	files  []registry.File
+	unread []string // paths without a digest: nothing can be said of them
 }
 
 // newStatement reads the key before anything is scanned.
