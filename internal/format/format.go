@@ -77,7 +77,7 @@ type File struct {
 	Safetensors *safetensors.Header
 	GGUF        *gguf.Model
 	ONNX        *onnx.Model
-	Graph       *graph.Model // of ONNX: how its nodes are connected
+	Graphs      []*graph.Model // how nodes are connected, for each entry point
 	HDF5        *hdf5.File
 	TFLite      *tflite.Model
 	TensorFlow  *tensorflow.Model

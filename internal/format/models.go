@@ -7,6 +7,7 @@ import (
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/executorch"
 	"github.com/modelwarden/warden/internal/format/gguf"
+	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/format/hdf5"
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/safetensors"
@@ -59,7 +60,7 @@ func (f *File) tryONNX(ctx context.Context, w window) bool {
 	}
 	f.claim("onnx")
 	m, err := onnx.Open(ctx, f.R, f.Size, f.limits())
-	f.ONNX, f.Graph = m, m.Graph
+	f.ONNX, f.Graphs = m, []*graph.Model{m.Graph}
 	if err != nil {
 		f.unread("read/onnx", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/detect"
@@ -25,7 +26,7 @@ The check follows the inputs forward, through comparisons with constants, to
 selectors (If, Where, Loop, and products with a comparison that are added), and
 compares the bytes of parameters behind the condition and behind each branch.
 It does not see a backdoor in the weights, nor a step made of smooth functions
-without a comparison. It reads ONNX graphs.`,
+without a comparison. It reads the graphs of ONNX and TensorFlow.`,
 	Rules: graphRules(),
 	Run:   runGraphLogic,
 }
@@ -40,30 +41,46 @@ func graphRules() []warden.Rule {
 		rule("WDN-MF-111", warden.Medium, "Condition on the input replaces the output by a constant", look),
 		rule("WDN-MF-112", warden.Medium, "Constant overwrites the output", look),
 		rule("WDN-MF-113", warden.Medium, "Condition on the input rewrites the input", look),
-		rule("WDN-MF-114", warden.Medium, "Chance bypasses the model", look),
-		rule("WDN-MF-115", warden.Medium, "Nodes that no output needs use foreign operators", look),
-		rule("WDN-MF-116", warden.High, "Hidden nodes run Python or reach a service", "Do not run the model. "+look),
+		rule("WDN-MF-114", warden.Medium, "Chance or state bypasses the model", look),
+		rule("WDN-MF-115", warden.Medium, "Nodes that no output needs do more than compute", look),
+		rule("WDN-MF-116", warden.High, "Hidden nodes run code, touch files or reach a service", "Do not run the model. "+look),
 	}
 }
 
 func runGraphLogic(ctx context.Context, p *detect.Pass[*format.File]) error {
-	if p.Subject.Graph == nil {
-		return nil
+	steps := 0
+	for _, m := range p.Subject.Graphs {
+		if err := graphPass(ctx, p, m, &steps); err != nil {
+			return err
+		}
 	}
-	l := &logicPass{ended: ctx.Err, p: p, m: p.Subject.Graph}
-	return l.run()
+	return nil
+}
+
+// graphPass examines one graph; steps are counted for all of a file together.
+func graphPass(ctx context.Context, p *detect.Pass[*format.File], m *graph.Model, steps *int) error {
+	l := &logicPass{ended: ctx.Err, p: p, m: m, steps: *steps, words: words[m.Dialect]}
+	if l.words == nil {
+		return fmt.Errorf("%w: operators of dialect %q", detect.ErrLimit, m.Dialect)
+	}
+	err := l.run()
+	*steps = l.steps
+	return err
 }
 
 // What is known of a value.
 const (
 	ofInput   = 1 << iota // depends on values of the input
 	ofShape               // depends on shapes of the input
-	ofChance              // depends on a random number
+	ofChance              // depends on a random number or the time
+	ofState               // depends on a variable that the graph changes
 	compared              // a comparison with a constant lies behind it
 	equal                 // one for equality, or for closeness
 	few                   // made of few places of what it depends on, or of a sum
 	resizable             // its shape depends on values
 	gate                  // zero or one, made by a comparison
+
+	varies = ofInput | ofShape | ofChance | ofState
 )
 
 // minParameters is the least number of bytes of parameters that make a model
@@ -78,6 +95,7 @@ type logicPass struct {
 	ended func() error // why to stop, as of the context of the run
 	p     *detect.Pass[*format.File]
 	m     *graph.Model
+	words *dialect
 	steps int
 	total int64 // bytes of the constants that outputs need
 
@@ -91,6 +109,9 @@ type logicPass struct {
 	seen  []int32 // number of the last backward walk that met it
 	walk  int32
 	cost  map[int32]int64
+
+	outputs map[int32]bool
+	stakes  map[int32]int64 // bytes behind the outputs that a value reaches
 }
 
 func (l *logicPass) step() error {
@@ -109,7 +130,7 @@ func (l *logicPass) run() error {
 	if len(l.m.Outputs) == 0 {
 		return nil
 	}
-	for _, do := range []func() error{l.index, l.forward, l.backward, l.orphans, l.selectors, l.overwritten} {
+	for _, do := range []func() error{l.index, l.alive, l.states, l.forward, l.backward, l.orphans, l.selectors, l.overwritten} {
 		if err := do(); err != nil {
 			return err
 		}
@@ -122,7 +143,10 @@ func (l *logicPass) index() error {
 	n := len(l.m.Values)
 	l.maker, l.users, l.mask, l.fixed = make([]int32, n), make([][]int32, n), make([]uint16, n), make([]int64, n)
 	l.more, l.live, l.tail, l.seen = make([][]int32, n), make([]bool, n), make([]bool, n), make([]int32, n)
-	l.cost = map[int32]int64{}
+	l.cost, l.stakes, l.outputs = map[int32]int64{}, map[int32]int64{}, map[int32]bool{}
+	for _, v := range l.m.Outputs {
+		l.outputs[v] = true
+	}
 	for i, v := range l.m.Values {
 		if err := l.step(); err != nil {
 			return err
@@ -168,11 +192,11 @@ func (l *logicPass) makers(v int32, visit func(n *graph.Node)) {
 	}
 }
 
-func kindOf(n *graph.Node) kind {
+func (l *logicPass) kindOf(n *graph.Node) kind {
 	if n.Domain != "" {
 		return other
 	}
-	return kinds[n.Op]
+	return l.words.kinds[n.Op]
 }
 
 // forward spreads what is known of values until nothing changes. Each value
@@ -213,8 +237,8 @@ func (l *logicPass) forward() error {
 
 // transfer returns what a node makes of its inputs.
 func (l *logicPass) transfer(n *graph.Node) (mask uint16, bytes int64, err error) {
-	k := kindOf(n)
-	varies, constant := 0, 0
+	k := l.kindOf(n)
+	changing, constant := 0, 0
 	gates := true
 	for _, v := range n.In {
 		if err := l.step(); err != nil {
@@ -225,15 +249,15 @@ func (l *logicPass) transfer(n *graph.Node) (mask uint16, bytes int64, err error
 		}
 		m := l.mask[v]
 		mask |= m
-		if m&(ofInput|ofShape|ofChance) == 0 {
+		if m&varies == 0 {
 			constant++
 			bytes = max(bytes, l.fixed[v])
 		} else {
-			varies++
+			changing++
 			gates = gates && m&gate != 0
 		}
 	}
-	if varies > 0 {
+	if changing > 0 {
 		bytes = 0
 	}
 	keep := mask &^ gate
@@ -248,10 +272,10 @@ func (l *logicPass) transfer(n *graph.Node) (mask uint16, bytes int64, err error
 		return 0, bytes, nil
 	case dynamic:
 		return keep | resizable, bytes, nil
-	case equals, orders:
-		if varies > 0 && constant > 0 && mask&(ofInput|ofChance) != 0 {
+	case equals, orders, tests:
+		if changing > 0 && (constant > 0 || k == tests) && mask&(ofInput|ofChance|ofState) != 0 {
 			keep |= compared | gate
-			if k == equals || l.close(n) {
+			if k != orders || l.close(n) {
 				keep |= equal
 			}
 		}
@@ -260,7 +284,7 @@ func (l *logicPass) transfer(n *graph.Node) (mask uint16, bytes int64, err error
 		return keep | few | mask&gate*gateIf(gates), bytes, nil
 	case chance:
 		return keep | ofChance, bytes, nil
-	case passes, logic, sums, products:
+	case passes, bends, logic, sums, products:
 		return keep | mask&gate*gateIf(gates), bytes, nil
 	}
 	return keep, bytes, nil
@@ -277,7 +301,7 @@ func gateIf(ok bool) uint16 {
 // close reports whether a comparison is of a distance.
 func (l *logicPass) close(n *graph.Node) bool {
 	for _, v := range n.In {
-		if v >= 0 && l.maker[v] >= 0 && l.m.Nodes[l.maker[v]].Op == "Abs" {
+		if v >= 0 && l.maker[v] >= 0 && strings.EqualFold(l.m.Nodes[l.maker[v]].Op, "abs") {
 			return true
 		}
 	}
@@ -286,53 +310,55 @@ func (l *logicPass) close(n *graph.Node) bool {
 
 // parameterised reports whether a node uses a notable part of the parameters.
 func (l *logicPass) parameterised(n *graph.Node) bool {
-	if n.Select || n.Link || kindOf(n) == scatters {
+	if n.Select || n.Link || l.kindOf(n) == scatters {
 		return false
 	}
 	for _, v := range n.In {
-		if v >= 0 && l.mask[v]&(ofInput|ofShape|ofChance) == 0 && l.fixed[v] >= max(64, l.total/1000) {
+		if v >= 0 && l.mask[v]&varies == 0 && l.fixed[v] >= max(64, l.total/1000) {
 			return true
 		}
 	}
 	return false
 }
 
-// backward marks what outputs need, and what reaches one with no parameters on
-// the way.
-func (l *logicPass) backward() error {
-	spread := func(marks []bool, through func(*graph.Node) bool) error {
-		queue := make([]int32, 0, len(l.m.Outputs))
-		add := func(v int32) {
-			if v >= 0 && !marks[v] {
-				marks[v] = true
-				queue = append(queue, v)
-			}
+// spread marks the values from which outputs are made, through the nodes that
+// may be passed. With after it also marks what only has to run before them.
+func (l *logicPass) spread(marks []bool, after bool, through func(*graph.Node) bool) error {
+	queue := make([]int32, 0, len(l.m.Outputs))
+	var err error
+	add := func(v int32) {
+		if e := l.step(); e != nil {
+			err = e
 		}
-		for _, v := range l.m.Outputs {
-			add(v)
+		if v >= 0 && !marks[v] {
+			marks[v] = true
+			queue = append(queue, v)
 		}
-		for len(queue) > 0 {
-			v := queue[len(queue)-1]
-			queue = queue[:len(queue)-1]
-			var err error
-			l.makers(v, func(n *graph.Node) {
-				if !through(n) {
-					return
-				}
-				for _, in := range n.In {
-					if e := l.step(); e != nil {
-						err = e
-					}
-					add(in)
-				}
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
 	}
-	if err := spread(l.live, func(*graph.Node) bool { return true }); err != nil {
+	for _, v := range l.m.Outputs {
+		add(v)
+	}
+	for len(queue) > 0 && err == nil {
+		v := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		l.makers(v, func(n *graph.Node) {
+			if !through(n) {
+				return
+			}
+			for _, in := range n.In {
+				add(in)
+			}
+			for i := 0; after && i < len(n.After); i++ {
+				add(n.After[i])
+			}
+		})
+	}
+	return err
+}
+
+// alive marks what outputs need.
+func (l *logicPass) alive() error {
+	if err := l.spread(l.live, true, func(*graph.Node) bool { return true }); err != nil {
 		return err
 	}
 	for i, v := range l.m.Values {
@@ -340,7 +366,54 @@ func (l *logicPass) backward() error {
 			l.total = min(l.total+v.Bytes, 1<<60)
 		}
 	}
-	return spread(l.tail, func(n *graph.Node) bool { return !l.parameterised(n) })
+	return nil
+}
+
+// states finds the variables that the graph itself changes while it runs.
+func (l *logicPass) states() error {
+	for i := range l.m.Nodes {
+		if err := l.step(); err != nil {
+			return err
+		}
+		n := &l.m.Nodes[i]
+		if !n.Writes || len(n.In) == 0 || n.In[0] < 0 || !l.needed(n) {
+			continue
+		}
+		l.walk++
+		queue := []int32{n.In[0]}
+		for len(queue) > 0 {
+			v := queue[len(queue)-1]
+			queue = queue[:len(queue)-1]
+			if err := l.step(); err != nil {
+				return err
+			}
+			if l.maker[v] < 0 {
+				l.mask[v] |= ofState
+			}
+			l.makers(v, func(n *graph.Node) {
+				if len(n.In) > 0 && n.In[0] >= 0 && l.seen[n.In[0]] != l.walk {
+					l.seen[n.In[0]] = l.walk
+					queue = append(queue, n.In[0])
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// needed reports whether an output needs a node.
+func (l *logicPass) needed(n *graph.Node) bool {
+	for _, v := range n.Out {
+		if v >= 0 && l.live[v] {
+			return true
+		}
+	}
+	return false
+}
+
+// backward marks what reaches an output with no parameters on the way.
+func (l *logicPass) backward() error {
+	return l.spread(l.tail, false, func(n *graph.Node) bool { return !l.parameterised(n) })
 }
 
 // slice returns the bytes of constants that a value is made of.
@@ -379,7 +452,47 @@ func (l *logicPass) slice(v int32) (int64, error) {
 	return sum, nil
 }
 
-// share writes bytes as a part of the parameters.
-func (l *logicPass) share(bytes int64) string {
-	return strconv.FormatFloat(100*float64(bytes)/float64(l.total), 'g', 2, 64) + " % of parameters"
+// stake returns the bytes of parameters behind the outputs that a value reaches:
+// what there is to bypass.
+func (l *logicPass) stake(v int32) (int64, error) {
+	if b, ok := l.stakes[v]; ok {
+		return b, nil
+	}
+	l.walk++
+	queue := []int32{v}
+	l.seen[v] = l.walk
+	var reached []int32
+	for len(queue) > 0 {
+		at := queue[len(queue)-1]
+		queue = queue[:len(queue)-1]
+		if l.outputs[at] {
+			reached = append(reached, at)
+		}
+		for _, u := range l.users[at] {
+			for _, out := range l.m.Nodes[u].Out {
+				if err := l.step(); err != nil {
+					return 0, err
+				}
+				if out >= 0 && l.seen[out] != l.walk {
+					l.seen[out] = l.walk
+					queue = append(queue, out)
+				}
+			}
+		}
+	}
+	var most int64
+	for _, o := range reached {
+		b, err := l.slice(o)
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, b)
+	}
+	l.stakes[v] = most
+	return most, nil
+}
+
+// share writes bytes as a part of others.
+func share(bytes, of int64) string {
+	return strconv.FormatFloat(100*float64(bytes)/float64(of), 'g', 2, 64) + " % of parameters"
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/modelwarden/warden/detect/detecttest"
 	"github.com/modelwarden/warden/internal/format"
 	"github.com/modelwarden/warden/internal/format/formattest"
+	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/format/onnx"
 )
 
@@ -42,7 +43,7 @@ func FuzzGraphLogic(f *testing.F) {
 	f.Add(small.File())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, _ := onnx.Open(t.Context(), bytes.NewReader(b), int64(len(b)), format.DefaultLimits())
-		subject := &format.File{Path: "m", ONNX: m, Graph: m.Graph}
+		subject := &format.File{Path: "m", ONNX: m, Graphs: []*graph.Model{m.Graph}}
 		one := detect.Run(t.Context(), warden.Ref{}, subject, detect.DefaultLimits(), graphLogic)
 		two := detect.Run(t.Context(), warden.Ref{}, subject, detect.DefaultLimits(), graphLogic)
 		if d := cmp.Diff(one.Findings, two.Findings); d != "" || !one.Complete() {

@@ -1,11 +1,13 @@
 package file
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/format/graph"
+	"github.com/modelwarden/warden/internal/format/tensorflow"
 )
 
 // A choice is a selector: the gate decides between two values.
@@ -27,7 +29,7 @@ func (l *logicPass) through(v int32) int32 {
 			return v
 		}
 		n := &l.m.Nodes[l.maker[v]]
-		if kindOf(n) != passes || n.Op == "Abs" || n.Op == "Clip" || len(n.In) == 0 {
+		if l.kindOf(n) != passes || len(n.In) == 0 {
 			return v
 		}
 		v = n.In[0]
@@ -37,7 +39,7 @@ func (l *logicPass) through(v int32) int32 {
 
 // constant reports whether nothing of the input is in a value.
 func (l *logicPass) constant(v int32) bool {
-	return v >= 0 && l.mask[v]&(ofInput|ofShape|ofChance) == 0 && (l.maker[v] >= 0 || l.m.Values[v].Constant)
+	return v >= 0 && l.mask[v]&varies == 0 && (l.maker[v] >= 0 || l.m.Values[v].Constant)
 }
 
 // product takes a value apart that is a gate times another value.
@@ -47,7 +49,7 @@ func (l *logicPass) product(v int32) (gateOf, value int32, ok bool) {
 		return 0, 0, false
 	}
 	n := &l.m.Nodes[l.maker[v]]
-	if kindOf(n) != products || len(n.In) != 2 || n.In[0] < 0 || n.In[1] < 0 {
+	if l.kindOf(n) != products || len(n.In) != 2 || n.In[0] < 0 || n.In[1] < 0 {
 		return 0, 0, false
 	}
 	a, b := n.In[0], n.In[1]
@@ -65,11 +67,11 @@ func (l *logicPass) selectors() error {
 		}
 		n := &l.m.Nodes[i]
 		if n.Select && len(n.In) == 3 && len(n.Out) == 1 {
-			if _, err := l.choice(choice{n, n.In[0], n.In[1], n.In[2], n.Out[0], n.Op != "Where"}); err != nil {
+			if _, err := l.choice(choice{n, n.In[0], n.In[1], n.In[2], n.Out[0], !l.words.places[n.Op]}); err != nil {
 				return err
 			}
 		}
-		if kindOf(n) != sums || len(n.Out) != 1 || len(n.In) > chain {
+		if l.kindOf(n) != sums || len(n.Out) != 1 || len(n.In) > chain {
 			continue
 		}
 		if err := l.arithmetic(n); err != nil {
@@ -107,7 +109,7 @@ func (l *logicPass) choice(c choice) (bool, error) {
 		return false, nil
 	}
 	m := l.mask[c.gate]
-	trigger, drawn := m&ofInput != 0 && m&compared != 0, m&ofChance != 0
+	trigger, drawn := m&ofInput != 0 && m&compared != 0, m&(ofChance|ofState) != 0
 	if !trigger && !drawn {
 		return false, nil
 	}
@@ -120,8 +122,12 @@ func (l *logicPass) choice(c choice) (bool, error) {
 	if !whole && (!l.tail[c.out] || !l.fixedly(c.one) && !l.fixedly(c.other)) {
 		return false, nil // a mask, or one picture laid over another
 	}
+	total, err := l.stake(c.out)
+	if err != nil {
+		return false, err
+	}
 	behind, err := l.slice(c.gate)
-	if err != nil || behind*100 >= l.total {
+	if err != nil || behind*100 >= total {
 		return false, err
 	}
 	one, err := l.slice(c.one)
@@ -137,19 +143,19 @@ func (l *logicPass) choice(c choice) (bool, error) {
 		light, heavy, least, most = c.other, c.one, other, one
 	}
 	fixed := l.constant(light)
-	bypass := l.tail[c.out] && l.mask[heavy]&ofInput != 0 && most*100 >= l.total && (fixed || least*100 < most)
+	bypass := l.tail[c.out] && l.mask[heavy]&ofInput != 0 && most*100 >= total && (fixed || least*100 < most)
 	switch {
-	case l.total < minParameters:
+	case total < minParameters:
 	case bypass && !whole && !l.fixedly(light):
 	case bypass && drawn:
-		return true, l.report("WDN-MF-114", "A random number decides whether the output comes from the model.", c, light, least)
+		return true, l.report("WDN-MF-114", "A random number, the time or a variable that the graph changes decides whether the output comes from the model.", c, light, share(least, total))
 	case bypass && fixed:
-		return true, l.report("WDN-MF-111", "For some inputs the output is a constant that stands in the graph.", c, light, least)
+		return true, l.report("WDN-MF-111", "For some inputs the output is a constant that stands in the graph.", c, light, share(least, total))
 	case bypass:
-		return true, l.report("WDN-MF-110", "For some inputs the output comes from a path around the parameters of the model.", c, light, least)
-	case trigger && whole && !l.tail[c.out] && most*100 < l.total && (l.mask[c.one]|l.mask[c.other])&ofInput != 0 &&
+		return true, l.report("WDN-MF-110", "For some inputs the output comes from a path around the parameters of the model.", c, light, share(least, total))
+	case trigger && whole && !l.tail[c.out] && most*100 < total && (l.mask[c.one]|l.mask[c.other])&ofInput != 0 &&
 		(m&equal != 0 || l.constant(c.one) || l.constant(c.other)) && !l.fill(c.one) && !l.fill(c.other):
-		return true, l.report("WDN-MF-113", "Some inputs are replaced before they reach the model.", c, light, least)
+		return true, l.report("WDN-MF-113", "Some inputs are replaced before they reach the model.", c, light, share(least, total))
 	}
 	return false, nil
 }
@@ -163,7 +169,7 @@ func (l *logicPass) guards(g, v int32) bool {
 			return false
 		}
 		n := &l.m.Nodes[l.maker[g]]
-		k := kindOf(n)
+		k := l.kindOf(n)
 		if k == equals || k == orders {
 			for _, in := range n.In {
 				if in >= 0 && l.through(in) == v && !l.constant(v) {
@@ -193,7 +199,7 @@ func (l *logicPass) fill(v int32) bool {
 	c := l.m.Values[v]
 	if l.maker[v] >= 0 {
 		n := &l.m.Nodes[l.maker[v]]
-		if n.Domain != "" || n.Op != "ConstantOfShape" {
+		if l.kindOf(n) != fills {
 			return false
 		}
 		if len(n.In) < 2 || n.In[1] < 0 {
@@ -205,12 +211,12 @@ func (l *logicPass) fill(v int32) bool {
 	return err == nil && c.Elements == 1 && (f == 0 || f <= -1e4)
 }
 
-func (l *logicPass) report(id warden.RuleID, message string, c choice, light int32, least int64) error {
+func (l *logicPass) report(id warden.RuleID, message string, c choice, light int32, part string) error {
 	what := "another path"
 	if l.constant(light) {
 		what = "constant"
 	}
-	evidence := c.node.Op + "(" + l.expr(c.gate, 5) + ") -> " + l.reaches(c.out) + ": " + what + ", " + l.share(least)
+	evidence := c.node.Op + "(" + l.expr(c.gate, 5) + ") -> " + l.reaches(c.out) + ": " + what + ", " + part
 	l.p.Emit(warden.Finding{Rule: id, Severity: warden.Medium, At: at(l.p.Subject, c.node.Start, c.node.End), Message: message, Evidence: evidence})
 	for _, v := range []int32{c.gate, light} {
 		if err := l.effects(v); err != nil {
@@ -235,7 +241,7 @@ func (l *logicPass) expr(v int32, depth int) string {
 		return c.Name[:min(len(c.Name), 32)]
 	}
 	n := &l.m.Nodes[l.maker[v]]
-	if kindOf(n) == passes && n.Op != "Abs" && len(n.In) > 0 && depth > 0 {
+	if l.kindOf(n) == passes && len(n.In) > 0 && depth > 0 {
 		return l.expr(n.In[0], depth-1)
 	}
 	if depth == 0 {
@@ -252,13 +258,9 @@ func (l *logicPass) expr(v int32, depth int) string {
 
 // reaches returns the name of an output that a value leads to, or its own.
 func (l *logicPass) reaches(v int32) string {
-	outputs := map[int32]bool{}
-	for _, o := range l.m.Outputs {
-		outputs[o] = true
-	}
 	at := v
 	for range chain {
-		if outputs[at] {
+		if l.outputs[at] {
 			return l.m.Values[at].Name
 		}
 		next := int32(-1)
@@ -277,7 +279,30 @@ func (l *logicPass) reaches(v int32) string {
 }
 
 // effect reports whether a node does more than to compute.
-func effect(n *graph.Node) bool { return pythonOps[n.Op] || n.Domain != "" && remoteOps[n.Op] }
+func (l *logicPass) effect(n *graph.Node) bool {
+	switch l.m.Dialect {
+	case graph.TensorFlow:
+		e := tensorflow.EffectOf(n.Op)
+		return e != tensorflow.None && e != tensorflow.Print && e != tensorflow.Save && e != tensorflow.Restore
+	case graph.Torch:
+		return torchEffects[n.Domain+"::"+n.Op] != ""
+	default:
+		return pythonOps[n.Op] || n.Domain != "" && remoteOps[n.Op]
+	}
+}
+
+// foreign reports whether a node needs an operator that its format does not bring,
+// or prints.
+func (l *logicPass) foreign(n *graph.Node) bool {
+	switch own := l.p.Subject; l.m.Dialect {
+	case graph.TensorFlow:
+		return tensorflow.EffectOf(n.Op) == tensorflow.Print || !builtinOp(n.Op) && (own.TensorFlow == nil || !own.TensorFlow.Functions[n.Op])
+	case graph.Torch:
+		return n.Op == "print" || n.Domain != "" && !slices.Contains(torchSpaces, n.Domain)
+	default:
+		return !domains[n.Domain] && (own.ONNX == nil || !own.ONNX.Defines(n.Domain, n.Op))
+	}
+}
 
 // effects reports operators among the nodes that make v which do more than to
 // compute.
@@ -290,7 +315,7 @@ func (l *logicPass) effects(v int32) error {
 		queue = queue[:len(queue)-1]
 		var err error
 		l.makers(at, func(n *graph.Node) {
-			if effect(n) {
+			if l.effect(n) {
 				l.hidden(n)
 			}
 			for _, in := range n.In {
@@ -312,31 +337,26 @@ func (l *logicPass) effects(v int32) error {
 
 func (l *logicPass) hidden(n *graph.Node) {
 	l.p.Emit(warden.Finding{
-		Rule: "WDN-MF-116", Severity: warden.High, At: at(l.p.Subject, n.Start, n.End), Evidence: n.Domain + "::" + n.Op + " " + n.Name,
-		Message: "A node beside the path of the model runs Python or reaches a service.",
+		Rule: "WDN-MF-116", Severity: warden.High, At: at(l.p.Subject, n.Start, n.End), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
+		Message: "A node beside the path of the model runs code, touches files or reaches a service.",
 	})
 }
 
 // orphans reports nodes that no output needs and that a foreign library runs.
 func (l *logicPass) orphans() error {
-	own := l.p.Subject.ONNX
 	for i := range l.m.Nodes {
 		if err := l.step(); err != nil {
 			return err
 		}
 		n := &l.m.Nodes[i]
-		needed := n.Link || n.Select
-		for _, v := range n.Out {
-			needed = needed || v >= 0 && l.live[v]
-		}
-		if needed || !effect(n) && (domains[n.Domain] || own != nil && own.Defines(n.Domain, n.Op)) {
+		if n.Link || n.Select || l.needed(n) || !l.effect(n) && !l.foreign(n) {
 			continue
 		}
 		l.p.Emit(warden.Finding{
-			Rule: "WDN-MF-115", Severity: warden.Medium, At: at(l.p.Subject, n.Start, n.End), Evidence: n.Domain + "::" + n.Op + " " + n.Name,
+			Rule: "WDN-MF-115", Severity: warden.Medium, At: at(l.p.Subject, n.Start, n.End), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
 			Message: "No output of the model needs this node, and its operator is no plain computation.",
 		})
-		if effect(n) {
+		if l.effect(n) {
 			l.hidden(n)
 		}
 	}
@@ -381,7 +401,11 @@ func (l *logicPass) overwritten() error {
 		if err != nil {
 			return err
 		}
-		if bytes >= minParameters && bytes*100 >= l.total && l.mask[data]&ofInput != 0 {
+		total, err := l.stake(out)
+		if err != nil {
+			return err
+		}
+		if bytes >= minParameters && bytes*100 >= total && l.mask[data]&ofInput != 0 {
 			emit(n, l.expr(out, 2)+" -> "+l.reaches(out))
 		}
 	}
@@ -395,7 +419,7 @@ func (l *logicPass) overwritten() error {
 
 // erased reports whether a node writes constants over a value, and which.
 func (l *logicPass) erased(n *graph.Node) (data int32, ok bool) {
-	switch kindOf(n) {
+	switch l.kindOf(n) {
 	case scatters:
 		if len(n.In) < 3 || n.In[0] < 0 || !l.constant(n.In[1]) || !l.constant(n.In[2]) {
 			return 0, false
@@ -414,7 +438,7 @@ func (l *logicPass) erased(n *graph.Node) (data int32, ok bool) {
 			}
 			m := &l.m.Nodes[l.maker[p]]
 			for k, z := range m.In {
-				if kindOf(m) == products && len(m.In) == 2 && m.In[1-k] >= 0 && l.constant(z) && l.zero(z) {
+				if l.kindOf(m) == products && len(m.In) == 2 && m.In[1-k] >= 0 && l.constant(z) && l.zero(z) {
 					return m.In[1-k], true
 				}
 			}

@@ -1,28 +1,47 @@
 package file
 
+import "github.com/modelwarden/warden/internal/format/graph"
+
 // A kind says what an operator does to what the check of graphs follows.
 type kind uint8
 
 const (
 	other    kind = iota
 	passes        // hands its first input on, in another form
+	bends         // so too, but changes the numbers: absolute values, clipping
 	shapes        // makes the shape of a value
+	fills         // makes a value of its first input's shape, all of its second
 	dynamic       // makes a value whose shape depends on values
 	equals        // compares for equality
 	orders        // compares for order
+	tests         // compares with what stands in its attributes
 	logic         // joins and turns truth values
 	reduces       // makes few values of many: sums, extremes, parts
-	chance        // draws at random
+	chance        // draws at random, or asks for the time
 	products      // multiplies
 	sums          // adds, or takes the greater
 	scatters      // writes over parts of a value
 )
 
-// kinds of operators of ONNX. What is not listed hands all on and changes nothing.
-var kinds = map[string]kind{
+// A dialect is what the check knows of the operators of one format. An operator
+// that is not listed hands all on and changes nothing.
+type dialect struct {
+	kinds  map[string]kind
+	places map[string]bool // selectors that decide for each place
+}
+
+// words of the dialects.
+var words = map[string]*dialect{
+	graph.ONNX:       {onnxKinds, map[string]bool{"Where": true}},
+	graph.TensorFlow: {tensorflowKinds, map[string]bool{"Select": true, "SelectV2": true}},
+	graph.Torch:      {torchKinds, map[string]bool{"where": true, "masked_fill": true, "masked_fill_": true, "index_put_": true, "index_put": true}},
+}
+
+// onnxKinds are the operators of ONNX.
+var onnxKinds = map[string]kind{
 	"Identity": passes, "Cast": passes, "CastLike": passes, "Unsqueeze": passes, "Squeeze": passes, "Reshape": passes, "Expand": passes,
-	"Flatten": passes, "Tile": passes, "Transpose": passes, "Clip": passes, "Abs": passes,
-	"Shape": shapes, "Size": shapes,
+	"Flatten": passes, "Tile": passes, "Transpose": passes, "Clip": bends, "Abs": bends,
+	"Shape": shapes, "Size": shapes, "ConstantOfShape": fills,
 	"NonZero": dynamic, "Unique": dynamic, "Compress": dynamic,
 	"Equal": equals, "Less": orders, "LessOrEqual": orders, "Greater": orders, "GreaterOrEqual": orders,
 	"Not": logic, "And": logic, "Or": logic, "Xor": logic,
@@ -36,6 +55,39 @@ var kinds = map[string]kind{
 	"Add": sums, "Sub": sums, "Sum": sums, "Max": sums, "Min": sums,
 	"ScatterND": scatters, "ScatterElements": scatters, "Scatter": scatters, "TensorScatter": scatters,
 }
+
+// tensorflowKinds are the operators of TensorFlow.
+var tensorflowKinds = map[string]kind{
+	"Identity": passes, "IdentityN": passes, "StopGradient": passes, "PreventGradient": passes, "Snapshot": passes, "Cast": passes, "ExpandDims": passes,
+	"Squeeze": passes, "Reshape": passes, "Tile": passes, "BroadcastTo": passes, "Transpose": passes, "EnsureShape": passes, "CheckNumerics": passes,
+	"Enter": passes, "RefEnter": passes, "Exit": passes, "RefExit": passes, "NextIteration": passes, "RefNextIteration": passes, "Switch": passes,
+	"RefSwitch": passes, "RefIdentity": passes, "ReadVariableOp": passes, "Print": passes, "DeepCopy": passes,
+	"Abs": bends, "ClipByValue": bends,
+	"Shape": shapes, "ShapeN": shapes, "Size": shapes, "Rank": shapes, "Fill": fills,
+	"Where": dynamic, "Unique": dynamic, "UniqueV2": dynamic, "UniqueWithCounts": dynamic, "UniqueWithCountsV2": dynamic, "DynamicPartition": dynamic,
+	"NonMaxSuppression": dynamic, "NonMaxSuppressionV2": dynamic, "NonMaxSuppressionV3": dynamic, "NonMaxSuppressionV4": dynamic, "NonMaxSuppressionV5": dynamic,
+	"Equal": equals, "NotEqual": equals, "ApproximateEqual": equals,
+	"Less": orders, "LessEqual": orders, "Greater": orders, "GreaterEqual": orders,
+	"RegexFullMatch": equals, "StaticRegexFullMatch": tests,
+	"LogicalNot": logic, "LogicalAnd": logic, "LogicalOr": logic, "BitwiseAnd": logic, "BitwiseOr": logic, "BitwiseXor": logic,
+	"Sum": reduces, "Mean": reduces, "Max": reduces, "Min": reduces, "Prod": reduces, "All": reduces, "Any": reduces, "EuclideanNorm": reduces,
+	"L2Loss": reduces, "ArgMax": reduces, "ArgMin": reduces, "StridedSlice": reduces, "Slice": reduces, "Gather": reduces, "GatherV2": reduces,
+	"GatherNd": reduces, "ResourceGather": reduces, "Split": reduces, "SplitV": reduces, "Unpack": reduces, "TopK": reduces, "TopKV2": reduces,
+	"MatMul": reduces, "BatchMatMul": reduces, "BatchMatMulV2": reduces, "BatchMatMulV3": reduces, "Einsum": reduces, "Conv2D": reduces, "Conv3D": reduces,
+	"AvgPool": reduces, "Cumsum": reduces, "Mod": reduces, "FloorMod": reduces, "TruncateMod": reduces, "SegmentSum": reduces, "UnsortedSegmentSum": reduces,
+	"ReduceJoin": reduces, "Bincount": reduces, "DenseBincount": reduces, "StringToHashBucket": reduces, "StringToHashBucketFast": reduces,
+	"StringToHashBucketStrong": reduces, "Fingerprint": reduces, "Substr": reduces,
+	"RandomUniform": chance, "RandomStandardNormal": chance, "RandomUniformInt": chance, "TruncatedNormal": chance, "StatelessRandomUniform": chance,
+	"StatelessRandomUniformV2": chance, "StatelessRandomNormal": chance, "StatelessRandomNormalV2": chance, "StatefulUniform": chance,
+	"StatefulStandardNormalV2": chance, "Multinomial": chance, "RandomGamma": chance, "Timestamp": chance,
+	"Mul": products, "MulNoNan": products,
+	"Add": sums, "AddV2": sums, "AddN": sums, "Sub": sums, "BiasAdd": sums, "Maximum": sums, "Minimum": sums,
+	"TensorScatterUpdate": scatters, "TensorScatterAdd": scatters, "TensorScatterSub": scatters, "TensorScatterMax": scatters, "TensorScatterMin": scatters,
+	"TensorStridedSliceUpdate": scatters,
+}
+
+// torchKinds are the functions and methods of torch that TorchScript calls.
+var torchKinds = map[string]kind{}
 
 // remoteOps send what they are given to a service.
 var remoteOps = map[string]bool{

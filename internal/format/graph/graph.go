@@ -24,17 +24,28 @@ type Value struct {
 type Node struct {
 	Domain, Op, Name string
 	In, Out          []int32 // indices into Model.Values
+	After            []int32 // values whose nodes run before, and hand nothing over
 	Select           bool
 	Link             bool // made by the reader: hands values in and out of bodies
+	Writes           bool // changes the variable that is its first input
 	Start, End       int64
 }
 
-// A Model is every node of every graph, function and body of one file.
+// The dialects: whose operators the nodes of a model are.
+const (
+	ONNX       = "onnx"
+	TensorFlow = "tensorflow"
+	Torch      = "torch"
+)
+
+// A Model is the nodes that lie behind one entry point of a file, with those of
+// the functions and bodies that they run.
 type Model struct {
+	Dialect string
 	Values  []Value
 	Nodes   []Node
-	Inputs  []int32 // of the main graph, without those that are constants
-	Outputs []int32 // of the main graph
+	Inputs  []int32 // given by the caller, without those that are constants
+	Outputs []int32
 }
 
 const (
@@ -82,6 +93,15 @@ func (b *Builder) Node(n Node) {
 	if b.Edges(2) {
 		b.M.Nodes = append(b.M.Nodes, n)
 	}
+}
+
+// Constant says that a value is stored in the model.
+func (b *Builder) Constant(v int32, c Value) {
+	if v < 0 {
+		return
+	}
+	c.Name, c.Constant = b.M.Values[v].Name, true
+	b.M.Values[v] = c
 }
 
 // Link makes the value to hold what from holds.

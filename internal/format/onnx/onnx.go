@@ -145,6 +145,7 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, lim bound.Limits) (*Mo
 	})
 	w.join()
 	m.Graph = &w.g.M
+	m.Graph.Dialect = graph.ONNX
 	return m, errors.Join(err, w.limit, w.g.Err())
 }
 
