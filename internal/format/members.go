@@ -158,7 +158,7 @@ func (v *visit) wrongCheck(ctx context.Context, e zipfile.Entry, r io.ReaderAt, 
 // a storage of a torch archive or a numeric array. It reports false where the
 // whole member must be read.
 func (v *visit) headOnly(ctx context.Context, m *File, e zipfile.Entry, open func() (io.Reader, error)) bool {
-	if e.Size <= edge {
+	if e.Size <= edge || v.f.limits().Full {
 		return false
 	}
 	r, err := open()

@@ -31,6 +31,7 @@ type Limits struct {
 	Stack        int   // live pickle stack slots
 	Arena        int64 // bytes of pickle values
 	Streams      int   // pickle streams inside one another
+	Full         bool  // whether all weight bytes are searched for secrets, addresses and programs
 }
 
 // Default returns the limits used by the engines.
