@@ -41,6 +41,7 @@ type Options struct {
 	Limits   Limits        // zero: DefaultLimits
 	Timeout  time.Duration // of the analysis of one file, hashing not counted; zero: 60 s
 	NoDigest bool          // do not hash the file; Report.Artifact.Digest stays zero
+	Full     bool          // also search all weight bytes for secrets, addresses and programs; slow
 }
 
 func (o Options) withDefaults() Options {
@@ -50,6 +51,7 @@ func (o Options) withDefaults() Options {
 	if o.Timeout <= 0 {
 		o.Timeout = time.Minute
 	}
+	o.Limits.Full = o.Limits.Full || o.Full
 	return o
 }
 
@@ -162,8 +164,15 @@ func (r *Report) fail(detector string, err error) {
 	r.Statuses = append(r.Statuses, detect.Status{Detector: detector, State: detect.Failed, Err: err})
 }
 
+// fullRate is the least rate, in bytes a second, at which a full search of all
+// weight bytes is given time beyond the time of the analysis.
+const fullRate = 16 << 20
+
 // analyse opens the file and examines it and its members.
 func (r *Report) analyse(ctx context.Context, name string, bytes io.ReaderAt, size int64, opts Options) {
+	if opts.Limits.Full { // reading the weights is not analysis
+		opts.Timeout += time.Duration(size/fullRate+1) * time.Second
+	}
 	ctx, cancel := context.WithTimeout(ctx, opts.Timeout)
 	defer cancel()
 	f, err := format.Open(ctx, base(name), bytes, size, opts.Limits)

@@ -176,3 +176,16 @@ func BenchmarkSmallPickle(b *testing.B) {
 		scan.File(b.Context(), "m.pkl", bytes.NewReader(data), int64(len(data)), scan.Options{})
 	}
 }
+
+// TestFull finds a program in the middle of the weights, and only when asked.
+func TestFull(t *testing.T) {
+	weights := make([]byte, 1<<20)
+	copy(weights[500_000:], formattest.ELF())
+	b := formattest.Safetensors(`{"a":{"dtype":"U8","shape":[1048576],"data_offsets":[0,1048576]}}`, weights)
+	for full, want := range map[bool]warden.Verdict{false: warden.Clean, true: warden.Unsafe} {
+		rep := scan.File(t.Context(), "m.safetensors", bytes.NewReader(b), int64(len(b)), scan.Options{Full: full})
+		if rep.Verdict != want {
+			t.Errorf("full is %v: %s, want %s: %+v", full, rep.Verdict, want, rep)
+		}
+	}
+}

@@ -21,31 +21,34 @@ const maxStates = 1 << 15
 
 // NewWords builds the automaton of words that are not empty.
 func NewWords(words []string) (*Words, error) {
-	w := &Words{classes: 1}
+	w := &Words{}
+	var classes uint8 // below 256, since capitals have none of their own
 	for i, word := range words {
 		if word == "" {
 			return nil, fmt.Errorf("word %d is empty", i)
 		}
 		for _, c := range []byte(word) {
 			if c = lower(c); w.class[c] == 0 {
-				w.class[c] = uint8(w.classes)
-				w.classes++
+				classes++
+				w.class[c] = classes
 			}
 		}
 	}
 	for c := byte('A'); c <= 'Z'; c++ {
 		w.class[c] = w.class[c+'a'-'A']
 	}
+	w.classes = int(classes) + 1
+	var states uint16
 	w.next, w.found = make([]uint16, w.classes), make([][]int, 1)
 	for i, word := range words {
 		state := 0
 		for _, c := range []byte(word) {
 			at := state*w.classes + int(w.class[c])
 			if w.next[at] == 0 {
-				if len(w.found) == maxStates {
+				if states++; states == maxStates {
 					return nil, fmt.Errorf("more than %d letters in all words", maxStates)
 				}
-				w.next[at] = uint16(len(w.found))
+				w.next[at] = states
 				w.found = append(w.found, nil)
 				w.next = append(w.next, make([]uint16, w.classes)...)
 			}

@@ -29,6 +29,7 @@ func All() []*detect.Detector[*format.File] {
 		programs,
 		disguises,
 		metadata(),
+		searches,
 		pickles,
 	})
 }

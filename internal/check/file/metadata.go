@@ -11,7 +11,7 @@ import (
 	"github.com/modelwarden/warden/rules"
 )
 
-// metadata looks for commands, code and secrets in descriptive fields. Its
+// metadata looks for commands and code in descriptive fields. Its
 // rules are data (rules/modelfile/text.yaml), read when first wanted.
 var metadata = sync.OnceValue(func() *detect.Detector[*format.File] {
 	list, err := rules.MetadataRules()
@@ -45,21 +45,14 @@ func runMetadata(ctx context.Context, p *detect.Pass[*format.File], list []rules
 			if m == nil {
 				continue
 			}
-			evidence := f.key + ": " + f.value[m[0]:m[1]]
-			if r.ID == secretRule { // a secret is not copied into reports
-				evidence = f.key + ": " + f.value[m[0]:min(m[0]+4, m[1])] + "…"
-			}
 			p.Emit(warden.Finding{
 				Rule: r.ID, Severity: r.Severity, At: at(p.Subject, f.at+int64(m[0]), f.at+int64(m[1])),
-				Message: r.Title + ", in the field " + f.key + ".", Evidence: evidence,
+				Message: r.Title + ", in the field " + f.key + ".", Evidence: f.key + ": " + f.value[m[0]:m[1]],
 			})
 		}
 	}
 	return nil
 }
-
-// secretRule is the rule whose evidence is cut.
-const secretRule = "WDN-MF-107" //nolint:gosec // the id of a rule about secrets
 
 type field struct {
 	key, value string

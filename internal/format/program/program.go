@@ -23,8 +23,9 @@ const (
 
 // A Hit is the beginning of a program.
 type Hit struct {
-	Kind string
-	At   int
+	Kind   string
+	At     int
+	Broken bool // the signature of ELF in all its bytes, and no header behind it
 }
 
 // Reach is how many bytes from its beginning tell a program.
@@ -67,7 +68,9 @@ func Find(b []byte, lo, hi int) (hits []Hit) {
 				break
 			}
 			if at += i; m.check(b[at:]) {
-				hits = append(hits, Hit{m.kind, at})
+				hits = append(hits, Hit{Kind: m.kind, At: at})
+			} else if m.kind == ELF && ident(b[at:]) {
+				hits = append(hits, Hit{Kind: ELF, At: at, Broken: true})
 			}
 		}
 	}
@@ -78,6 +81,13 @@ func Find(b []byte, lo, hi int) (hits []Hit) {
 // elfMachines are the processors of computers that open models. Code for
 // graphics processors, which compiled engines hold, is none of them.
 var elfMachines = []uint16{2, 3, 8, 18, 20, 21, 22, 40, 43, 50, 62, 183, 243, 258}
+
+// ident reports whether b begins with the sixteen bytes that begin every ELF file,
+// of one for computers as far as they tell.
+func ident(b []byte) bool {
+	return len(b) >= 20 && b[4] >= 1 && b[4] <= 2 && b[5] >= 1 && b[5] <= 2 && b[6] == 1 && b[7] <= 18 &&
+		string(b[9:16]) == "\x00\x00\x00\x00\x00\x00\x00" && string(b[18:20]) == "\x00\x00"
+}
 
 func elf(b []byte) bool {
 	if len(b) < 52 || b[4] < 1 || b[4] > 2 || b[5] < 1 || b[5] > 2 || b[6] != 1 || b[7] > 18 {
