@@ -124,6 +124,7 @@ func (f *File) tryTensorFlow(ctx context.Context, w window) bool {
 	}
 	m, err := tensorflow.Open(ctx, f.R, f.Size, kinds, f.limits())
 	f.TensorFlow = m
+	f.Graphs = append(f.Graphs, m.Graphs...)
 	if err != nil {
 		f.unread("read/tensorflow", err)
 	}

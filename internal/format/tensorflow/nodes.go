@@ -10,6 +10,7 @@ import (
 // A scope is the nodes of one graph or function, whose names are their own.
 type scope struct {
 	w      *walker
+	b      *body
 	consts map[string]string // node -> its constant text
 	alias  map[string]string // node that hands its first input on -> that input
 	calls  []pending
@@ -27,12 +28,18 @@ var passes = map[string]bool{"Identity": true, "StopGradient": true, "Snapshot":
 func (s *scope) node(ctx context.Context, n wire.Field) error {
 	w := s.w
 	var op, name string
+	var in []string
 	err := w.each(ctx, n, func(f wire.Field) (err error) {
 		switch f.Num {
 		case 1:
 			name, err = w.d.Text(f, short)
 		case 2:
 			op, err = w.d.Text(f, short)
+		case 3:
+			var t string
+			if t, err = w.d.Text(f, short); w.room(1, len(t)) {
+				in = append(in, t)
+			}
 		}
 		return err
 	})
@@ -50,6 +57,9 @@ func (s *scope) node(ctx context.Context, n wire.Field) error {
 		}
 		u.Count++
 		w.m.Ops[op] = u
+	}
+	if err := s.keep(ctx, n, raw{name: name, op: op, in: in, start: n.Start, end: n.End}); err != nil {
+		return err
 	}
 	switch {
 	case op == "Const":

@@ -18,6 +18,7 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/format/wire"
 )
 
@@ -56,6 +57,7 @@ type Model struct {
 	Assets    []Text // names of files beside the model
 	Keras     []Text // configurations, as JSON
 	Nodes     int
+	Graphs    []*graph.Model // how nodes are connected: the graph itself, then functions that nothing calls
 }
 
 const (
@@ -180,6 +182,8 @@ type walker struct {
 	m     *Model
 	texts int64 // bytes of m.Keras
 	limit error // the first part that was left out
+	edges int   // nodes and inputs kept of all bodies
+	names int   // bytes of their names
 }
 
 // Open walks the file as each of the kinds. The model is valid as far as it goes.
@@ -200,7 +204,9 @@ func Open(ctx context.Context, r io.ReaderAt, size int64, kinds []string, lim bo
 		errs = append(errs, w.meta(ctx, all))
 	}
 	if slices.Contains(kinds, GraphDef) {
-		errs = append(errs, w.graph(ctx, all))
+		top, lib, err := w.graph(ctx, all)
+		w.graphs(top, lib)
+		errs = append(errs, err)
 	}
 	if slices.Contains(kinds, Metadata) {
 		errs = append(errs, w.each(ctx, all, func(f wire.Field) error {
@@ -230,10 +236,17 @@ func (w *walker) full(what string, n int) {
 }
 
 func (w *walker) meta(ctx context.Context, g wire.Field) error {
-	return w.each(ctx, g, func(f wire.Field) error {
+	top, lib := &body{}, map[string]*body{}
+	var outs []string
+	err := w.each(ctx, g, func(f wire.Field) (err error) {
 		switch f.Num {
 		case 2:
-			return w.graph(ctx, f)
+			top, lib, err = w.graph(ctx, f)
+			return err
+		case 5:
+			names, err := w.signature(ctx, f)
+			outs = append(outs, names...)
+			return loadable(err)
 		case 6:
 			return w.each(ctx, f, func(f wire.Field) error {
 				if f.Num != 2 {
@@ -262,6 +275,44 @@ func (w *walker) meta(ctx context.Context, g wire.Field) error {
 		}
 		return nil
 	})
+	top.outs = outs
+	w.graphs(top, lib)
+	return err
+}
+
+// signature returns the names of the outputs of an entry of the signatures.
+func (w *walker) signature(ctx context.Context, e wire.Field) (outs []string, err error) {
+	key := ""
+	err = w.each(ctx, e, func(f wire.Field) (err error) {
+		if f.Num == 1 {
+			key, err = w.d.Text(f, short)
+			return err
+		}
+		return w.each(ctx, f, func(f wire.Field) error {
+			if f.Num != 2 { // outputs
+				return nil
+			}
+			return w.each(ctx, f, func(f wire.Field) error {
+				if f.Num != 2 { // what it is
+					return nil
+				}
+				return w.each(ctx, f, func(f wire.Field) error {
+					if f.Num != 1 {
+						return nil
+					}
+					t, err := w.d.Text(f, short)
+					if w.room(1, len(t)) {
+						outs = append(outs, t)
+					}
+					return err
+				})
+			})
+		})
+	})
+	if key == "__saved_model_init_op" {
+		outs = nil
+	}
+	return outs, err
 }
 
 // object keeps the configuration of a Keras object: the fields that hold its
@@ -291,9 +342,10 @@ func (w *walker) object(ctx context.Context, o wire.Field, identifier, metadata 
 }
 
 // graph walks the nodes of a GraphDef and of its functions.
-func (w *walker) graph(ctx context.Context, g wire.Field) error {
-	s := &scope{w: w}
-	err := w.each(ctx, g, func(f wire.Field) error {
+func (w *walker) graph(ctx context.Context, g wire.Field) (top *body, lib map[string]*body, err error) {
+	top, lib = &body{}, map[string]*body{}
+	s := &scope{w: w, b: top}
+	err = w.each(ctx, g, func(f wire.Field) error {
 		switch f.Num {
 		case 1:
 			return s.node(ctx, f)
@@ -302,37 +354,91 @@ func (w *walker) graph(ctx context.Context, g wire.Field) error {
 				if f.Num != 1 {
 					return nil
 				}
-				return w.function(ctx, f)
+				name, b, err := w.function(ctx, f)
+				lib[name] = b
+				return err
 			})
 		}
 		return nil
 	})
 	s.resolve()
-	return err
+	return top, lib, err
 }
 
-func (w *walker) function(ctx context.Context, fn wire.Field) error {
-	s := &scope{w: w}
-	err := w.each(ctx, fn, func(f wire.Field) error {
+func (w *walker) function(ctx context.Context, fn wire.Field) (name string, b *body, err error) {
+	b = &body{function: true, rets: map[string]string{}}
+	s := &scope{w: w, b: b}
+	err = w.each(ctx, fn, func(f wire.Field) error {
 		switch f.Num {
 		case 1:
 			return w.each(ctx, f, func(f wire.Field) error {
-				if f.Num != 1 {
-					return nil
+				switch f.Num {
+				case 1:
+					var err error
+					name, err = w.d.Text(f, short)
+					if len(w.m.Functions) < w.lim.Members {
+						w.m.Functions[name] = true
+					} else {
+						w.full("functions", w.lim.Members)
+					}
+					return err
+				case 2, 3:
+					a, err := w.arg(ctx, f)
+					switch {
+					case !w.room(1, len(a.name)):
+					case f.Num == 2:
+						b.args = append(b.args, a)
+					default:
+						b.outs = append(b.outs, a.name)
+					}
+					return loadable(err)
 				}
-				name, err := w.d.Text(f, short)
-				if len(w.m.Functions) < w.lim.Members {
-					w.m.Functions[name] = true
-				} else {
-					w.full("functions", w.lim.Members)
-				}
-				return err
+				return nil
 			})
 		case 3:
 			return s.node(ctx, f)
+		case 4, 6:
+			key, value, err := w.pair(ctx, f)
+			switch {
+			case !w.room(1, len(key)+len(value)):
+			case f.Num == 4:
+				b.rets[key] = value
+			default:
+				b.always = append(b.always, value)
+			}
+			return loadable(err)
 		}
 		return nil
 	})
 	s.resolve()
-	return err
+	return name, b, err
+}
+
+// arg reads an argument of a function.
+func (w *walker) arg(ctx context.Context, a wire.Field) (out arg, err error) {
+	const resource, variant = 20, 21
+	err = w.d.Each(ctx, a.Start, a.End, func(f wire.Field) (err error) {
+		switch {
+		case f.Num == 1 && f.Type == wire.Bytes:
+			out.name, err = w.d.Text(f, short)
+		case f.Num == 3 && f.Type == wire.Varint:
+			out.resource = f.Value == resource || f.Value == variant
+		}
+		return err
+	})
+	return out, err
+}
+
+// pair reads an entry of a map of texts.
+func (w *walker) pair(ctx context.Context, e wire.Field) (key, value string, err error) {
+	err = w.each(ctx, e, func(f wire.Field) (err error) {
+		switch f.Num {
+		case 1:
+			key, err = w.d.Text(f, short)
+		case 2:
+			value, err = w.d.Text(f, short)
+		}
+		return err
+	})
+	return key, value, err
 }
