@@ -47,6 +47,7 @@ func TestConsolePages(t *testing.T) {
 		"posture":  "#/posture?routes=closed",
 		"models":   "#/models?search=chat&state=admitted",
 		"artifact": "#/artifacts/" + hostile,
+		"structure": "#/artifacts/" + hostile + "?file=pytorch_model.bin",
 		"versions": "#/artifacts?state=denied",
 		"model":    "#/models/demo/free-gpt5-weights",
 		"lineage":  "#/artifacts/" + digestOf(p, "demo/chat-support"),
@@ -161,6 +162,26 @@ func TestConsoleQuarantine(t *testing.T) {
 	if eval[bool](b, "!!document.querySelector('[data-demo] button')") {
 		t.Error("a reader is asked to remove the demo data")
 	}
+	b.clean()
+}
+
+// TestConsoleStructure: a file opens to its members with a verdict each, the
+// bytes of a finding and the opcodes around it, at a URL of its own.
+func TestConsoleStructure(t *testing.T) {
+	p, b := console(t)
+	digest := digestOf(p, "demo/free-gpt5-weights")
+	b.show("#/artifacts/" + digest)
+	b.until("document.querySelector('[data-file=\"pytorch_model.bin\"]')")
+	b.click("[data-file=\"pytorch_model.bin\"]")
+	b.until("document.querySelector('.structure[data-loaded=yes] details[data-member$=\"data.pkl\"] table.hex b')")
+	if n := eval[int](b, "document.querySelectorAll('.structure tr.hit').length"); n == 0 {
+		t.Error("no opcode is marked as part of the finding")
+	}
+	if hash := eval[string](b, "location.hash"); !strings.Contains(hash, "file=") {
+		t.Errorf("the URL %s does not say which file is open", hash)
+	}
+	eval[bool](b, "(document.querySelectorAll('.structure details').forEach(d => d.open = true), true)")
+	b.accessible("structure")
 	b.clean()
 }
 

@@ -413,3 +413,18 @@ func TestEvents(t *testing.T) {
 	}
 	resp.Body.Close()
 }
+
+// What is inside a file can be seen in any state, but only of files that the
+// artifact has.
+func TestStructure(t *testing.T) {
+	b := newBench(t)
+	d := b.Push("team/bad", "m.pkl", []byte(servertest.Hostile)).Artifact.Digest.String()
+	resp, text := b.do("reader", "GET", "/api/v1/artifacts/"+d+"/structure?path=m.pkl", "")
+	if resp.StatusCode != 200 || !strings.Contains(text, `posix.system('echo hello')`) || !strings.Contains(text, `"GLOBAL"`) {
+		t.Errorf("structure: %d %.300s", resp.StatusCode, text)
+	}
+	resp, text = b.do("reader", "GET", "/api/v1/artifacts/"+d+"/structure?path=../m.pkl", "")
+	b.want(404, "not_found", resp, text)
+	resp, text = b.do("reader", "GET", "/api/v1/artifacts/"+d+"/structure", "")
+	b.want(422, "invalid", resp, text)
+}

@@ -44,6 +44,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, large(do(http.MethodPost, "push", "/artifacts", "Register uploaded files as a new version", "registry")), s.push)
 	huma.Register(h, get("get-artifact", "/artifacts/{digest}", "State of an artifact, with its files, names, origins and takers", "registry"), s.getArtifact)
 	huma.Register(h, get("list-artifact-findings", "/artifacts/{digest}/findings", "Findings of the last scan, worst first", "registry"), s.artifactFindings)
+	huma.Register(h, get("get-structure", "/artifacts/{digest}/structure", "What is inside a file: members, tensors, operators, opcodes, bytes of findings", "registry"), s.structure)
 	huma.Register(h, get("list-statements", "/artifacts/{digest}/statements", "Signed statements about an artifact", "registry"), s.statements)
 	huma.Register(h, get("list-decisions", "/artifacts/{digest}/decisions", "Decisions about an artifact, newest first", "registry"), s.decisions)
 	huma.Register(h, get("list-takers", "/artifacts/{digest}/blast", "What comes from an artifact and who took any of it", "registry"), s.blast)

@@ -122,14 +122,21 @@ func NewTarget(path string, a warden.Artifact, v warden.Verdict, findings []ward
 	for _, f := range findings {
 		t.Findings = append(t.Findings, NewFinding(f, rules[f.Rule]))
 	}
-	for _, s := range statuses {
+	t.Statuses = append(t.Statuses, NewStatuses(statuses)...)
+	return t
+}
+
+// NewStatuses converts statuses.
+func NewStatuses(all []detect.Status) []Status {
+	out := make([]Status, 0, len(all))
+	for _, s := range all {
 		msg := ""
 		if s.Err != nil {
 			msg = detect.Printable(s.Err.Error(), errorBytes)
 		}
-		t.Statuses = append(t.Statuses, Status{Detector: s.Detector, State: string(s.State), Error: msg})
+		out = append(out, Status{Detector: s.Detector, State: string(s.State), Error: msg})
 	}
-	return t
+	return out
 }
 
 // NewFinding converts one finding of rule r.

@@ -48,7 +48,16 @@ type Model struct {
 	Tensors   int
 	Data      int64 // where tensor data begins
 	Texts     []Text
+	List      []Tensor // the first ones by place, at most 4,096
 	Problems  []Problem
+}
+
+// A Tensor is one row of the tensor table.
+type Tensor struct {
+	Name       string
+	Type       string // as ggml names it; "" if it has no name
+	Shape      []uint64
+	Start, End int64 // in the file; -1 if its range is none
 }
 
 const (
@@ -56,6 +65,7 @@ const (
 	maxProblems = 100
 	keptText    = 4096 // bytes kept of a text that is no template
 	maxDims     = 4
+	keptTensors = 4096
 )
 
 type reader struct {

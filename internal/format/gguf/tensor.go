@@ -10,6 +10,8 @@ import (
 type tensor struct {
 	name    string
 	at      int64
+	kind    uint32
+	shape   []uint64
 	offset  uint64
 	bytes   uint64
 	unknown bool // the type has no known size
@@ -53,6 +55,7 @@ func (r *reader) tensor() (t tensor, err error) {
 		if err != nil {
 			return t, err
 		}
+		t.shape = append(t.shape, n)
 		hi, lo := bits.Mul64(count, n)
 		overflow = overflow || hi != 0 || lo > math.MaxInt64
 		count = lo
@@ -61,6 +64,7 @@ func (r *reader) tensor() (t tensor, err error) {
 	if err != nil {
 		return t, err
 	}
+	t.kind = typ
 	if t.offset, err = r.u64(); err != nil {
 		return t, err
 	}
@@ -77,6 +81,27 @@ func (r *reader) tensor() (t tensor, err error) {
 		r.problem(false, "tensor %q has %d elements, no multiple of its block of %d", t.name, count, b.elements)
 	}
 	return t, nil
+}
+
+// typeNames are the names of the tensor types, as ggml has them.
+var typeNames = [...]string{
+	0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K",
+	14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS",
+	24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+}
+
+// keep lists the tensors for people.
+func (r *reader) keep(list []tensor) {
+	for _, t := range list[:min(len(list), keptTensors)] {
+		k := Tensor{Name: t.name, Shape: t.shape, Start: -1, End: -1}
+		if int(t.kind) < len(typeNames) {
+			k.Type = typeNames[t.kind]
+		}
+		if room := uint64(max(0, r.size-r.m.Data)); !t.unknown && t.offset <= room && t.bytes <= room-t.offset {
+			k.Start, k.End = r.m.Data+int64(t.offset), r.m.Data+int64(t.offset+t.bytes)
+		}
+		r.m.List = append(r.m.List, k)
+	}
 }
 
 // data compares the tensors with the file and with each other.
@@ -113,4 +138,5 @@ func (r *reader) data(list []tensor) {
 			r.problem(false, "%s", fmt.Sprintf("tensors %q and %q overlap", a.name, b.name))
 		}
 	}
+	r.keep(list)
 }

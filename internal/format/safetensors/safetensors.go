@@ -43,7 +43,16 @@ type Header struct {
 	Tensors  int
 	Data     int64 // where tensor data begins
 	Metadata []Pair
+	List     []Tensor // the first ones by place, at most 4,096
 	Problems []Problem
+}
+
+// A Tensor is one entry of the header.
+type Tensor struct {
+	Name       string
+	Type       string // "F32", "BF16", …
+	Shape      []uint64
+	Start, End int64 // in the file
 }
 
 // A Pair is one entry of __metadata__.
@@ -52,7 +61,10 @@ type Pair struct {
 	At         int64 // of the value in the file
 }
 
-const maxProblems = 100
+const (
+	maxProblems = 100
+	keptTensors = 4096
+)
 
 // Sniff reports whether head begins with the length of a header that fits and
 // an opening brace.
@@ -100,6 +112,7 @@ func (h *Header) add(kind ProblemKind, start, end int64, format string, args ...
 type extent struct {
 	name       string
 	start, end int64
+	entry      jsontext.Value
 }
 
 func (h *Header) read(ctx context.Context, root jsontext.Value, size int64) error {
@@ -134,7 +147,7 @@ func (h *Header) read(ctx context.Context, root jsontext.Value, size int64) erro
 			h.add(Outside, start, end, "tensor %q ends at %d of %d bytes of data", name, e.end, room)
 			continue
 		}
-		e.name = name
+		e.name, e.entry = name, v
 		list = append(list, e)
 	}
 	slices.SortFunc(list, func(a, b extent) int {
@@ -143,6 +156,15 @@ func (h *Header) read(ctx context.Context, root jsontext.Value, size int64) erro
 		}
 		return int(min(max(a.end-b.end, -1), 1))
 	})
+	for _, e := range list[:min(len(list), keptTensors)] {
+		t := Tensor{Name: e.name, Type: e.entry.Get("dtype").Text(), Start: h.Data + e.start, End: h.Data + e.end}
+		for d := range e.entry.Get("shape").All {
+			if n, ok := d.Int(); ok && n >= 0 {
+				t.Shape = append(t.Shape, uint64(n))
+			}
+		}
+		h.List = append(h.List, t)
+	}
 	at := int64(0)
 	for _, e := range list {
 		switch {
