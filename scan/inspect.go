@@ -133,12 +133,12 @@ func (in *Inspection) member(ctx context.Context, f *format.File, depth int) war
 	return verdict
 }
 
-// secretRule finds credentials.
-const secretRule warden.RuleID = "WDN-MF-100"
+// noBytes is the rule about credentials.
+const noBytes warden.RuleID = "WDN-MF-107"
 
 // isSecret reports whether a finding is about a secret, whose bytes are shown
 // to nobody.
-func isSecret(f warden.Finding) bool { return f.Rule == secretRule }
+func isSecret(f warden.Finding) bool { return f.Rule == noBytes }
 
 // excerpt reads the bytes of a place and some around them. A place in a stream
 // that was unpacked from the member has no bytes of its own.

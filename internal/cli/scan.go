@@ -31,6 +31,7 @@ type scanFlags struct {
 	noSpool                        bool
 	baseline, writeBaseline        string
 	attest, key                    string
+	full                           bool
 }
 
 func newScan(a *app) *cobra.Command {
@@ -64,6 +65,7 @@ func newScan(a *app) *cobra.Command {
 	fl.IntVar(&f.limits.Members, "max-members", f.limits.Members, "members of one container")
 	fl.Int64Var(&f.limits.Expand, "max-expand", f.limits.Expand, "bytes that one file may decompress to")
 	fl.IntVar(&f.limits.Ops, "max-ops", f.limits.Ops, "pickle opcodes of one stream")
+	fl.BoolVar(&f.full, "full", false, "also search all weight bytes for secrets, addresses and programs; slow")
 	fl.BoolVar(&f.noSpool, "no-spool", false, "never use a temporary file")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no line of counts")
 	fl.BoolVar(&f.noColour, "no-color", false, "no colours")
@@ -120,7 +122,7 @@ func (a *app) scan(ctx context.Context, f *scanFlags, paths []string) (err error
 	var left atomic.Int64
 	p := newProgress(a, f)
 	w := scan.Walk{
-		Options: scan.Options{Limits: f.limits, Timeout: f.fileTimeout, NoDigest: f.digest == "never"},
+		Options: scan.Options{Limits: f.limits, Timeout: f.fileTimeout, NoDigest: f.digest == "never", Full: f.full},
 		Jobs:    f.jobs, Include: f.include, Exclude: f.exclude,
 		Skipped: func(string) { left.Add(1) }, Started: p.started,
 	}

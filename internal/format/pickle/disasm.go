@@ -123,7 +123,7 @@ func (c *cursor) operand(ctx context.Context, kind operand, op byte) (string, er
 	default:
 		n, err := c.little(ctx, int(kind))
 		if op == opBinInt {
-			return strconv.FormatInt(int64(int32(uint32(n))), 10), err //nolint:gosec // BININT is signed
+			return strconv.FormatInt(int64(int32(uint32(n))), 10), err
 		}
 		return strconv.FormatUint(n, 10), err
 	}
