@@ -23,6 +23,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/msgpack"
 	"github.com/modelwarden/warden/internal/format/npy"
 	"github.com/modelwarden/warden/internal/format/onnx"
+	"github.com/modelwarden/warden/internal/format/opaque"
 	"github.com/modelwarden/warden/internal/format/pickle"
 	"github.com/modelwarden/warden/internal/format/rdata"
 	"github.com/modelwarden/warden/internal/format/safetensors"
@@ -30,6 +31,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/tarfile"
 	"github.com/modelwarden/warden/internal/format/tensorflow"
 	"github.com/modelwarden/warden/internal/format/tflite"
+	"github.com/modelwarden/warden/internal/format/torch7"
 	"github.com/modelwarden/warden/internal/format/torchscript"
 	"github.com/modelwarden/warden/internal/format/xmltext"
 	"github.com/modelwarden/warden/internal/format/zipfile"
@@ -84,6 +86,8 @@ type File struct {
 	RData       *rdata.Tree
 	ExecuTorch  *executorch.Program
 	MsgPack     *msgpack.Doc
+	Torch7      *torch7.Doc
+	Opaque      *opaque.Blob
 	XML         *xmltext.Doc     // of PMML and OpenVINO
 	Manifest    []Line           // of files that say what to install or import
 	Texts       []Text           // descriptive texts of tree models

@@ -75,6 +75,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 		(*File).tryTFLite, (*File).tryTensorFlow, (*File).tryRData, (*File).tryUBJSON, (*File).tryCatBoost, (*File).tryLightGBM,
 		(*File).tryExecuTorch, (*File).tryMsgPack,
+		(*File).tryLlamafile, (*File).tryTorch7, (*File).tryOpaque,
 	} {
 		try(f, ctx, w)
 	}
@@ -82,7 +83,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		f.claim(name)
 		f.unread("read/"+name, notYetError(fmt.Sprintf("%s is recognised but not read yet", name)))
 	}
-	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 { // what it begins with is outermost
+	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 && f.Format != llamafile { // what it begins with is outermost
 		f.Format, f.Also[0] = f.Also[0], f.Format
 	}
 	program := f.tryExecutable(w)

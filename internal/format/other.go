@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"unicode/utf8"
+
+	"github.com/modelwarden/warden/internal/format/program"
 )
 
 // A mark recognises a format whose reader does not exist yet.
@@ -24,9 +26,6 @@ var marks = []mark{
 	{"rds", 0, "A\n2\n"},
 	{"rds", 0, "A\n3\n"},
 	{"catboost", 0, "CBM1"},
-	{"rknn", 0, "RKNN"},
-	{"tensorrt", 0, "ptrt"},
-	{"tensorrt", 0, "ftrt"},
 	{"cntk", 0, "B\x00C\x00N\x00"},
 	{"mxnet", 0, "\x12\x01\x00\x00\x00\x00\x00\x00"},
 	{"xgboost", 0, "{L\x00\x00"},
@@ -36,7 +35,6 @@ var marks = []mark{
 	{"ggml", 0, "fmgg"},
 	{"ggml", 0, "tjgg"},
 	{"ggml", 0, "algg"},
-	{"llamafile", 0, "MZqFpD"},
 	{"parquet", 0, "PAR1"},
 	{"sqlite", 0, "SQLite format 3\x00"},
 	{"java-serialized", 0, "\xac\xed\x00\x05"},
@@ -53,19 +51,34 @@ func recognise(w window) (string, bool) {
 	return "", false
 }
 
-// tryExecutable reports whether f is a native program: the signature and enough
-// of the header to rule out chance.
+// apeMagic begins programs that several systems start: as a shell script, as a
+// program for Windows, as one for Unix.
+const apeMagic = "MZqFpD"
+
+// tryExecutable reports whether f is a native program.
 func (f *File) tryExecutable(w window) bool {
-	h := w.head
+	if f.Is(llamafile) || !w.has(apeMagic) && !executable(w.head) {
+		return f.Is(llamafile)
+	}
+	f.Kind = "executable"
+	return true
+}
+
+// executable reports whether a native program begins: the signature and enough
+// of the header to rule out chance.
+func executable(h []byte) bool {
+	if kind := program.At(h); kind != "" && kind != program.Script {
+		return true
+	}
 	u32 := func(at int) uint32 { return binary.LittleEndian.Uint32(h[at:]) }
+	has := func(magic string) bool { return bytes.HasPrefix(h, []byte(magic)) }
 	switch {
-	case len(h) >= 52 && w.has("\x7fELF") && (h[4] == 1 || h[4] == 2) && (h[5] == 1 || h[5] == 2) && h[6] == 1,
-		len(h) >= 64 && w.has("MZ") && int64(u32(60)) <= int64(len(h))-4 && string(h[u32(60):u32(60)+4]) == "PE\x00\x00",
+	case len(h) >= 52 && has("\x7fELF") && (h[4] == 1 || h[4] == 2) && (h[5] == 1 || h[5] == 2) && h[6] == 1,
+		len(h) >= 64 && has("MZ") && int64(u32(60)) <= int64(len(h))-4 && string(h[u32(60):u32(60)+4]) == "PE\x00\x00",
 		len(h) >= 32 && (u32(0) == 0xfeedface || u32(0) == 0xfeedfacf) && u32(12) >= 1 && u32(12) <= 12,
-		len(h) >= 32 && (w.has("\xfe\xed\xfa\xce") || w.has("\xfe\xed\xfa\xcf")),
-		len(h) >= 28 && w.has("\xca\xfe\xba\xbe\x00\x00\x00") && h[7] > 0 && h[7] < 20,
-		w.has("\x00asm\x01\x00\x00\x00"):
-		f.Kind = "executable"
+		len(h) >= 32 && (has("\xfe\xed\xfa\xce") || has("\xfe\xed\xfa\xcf")),
+		len(h) >= 28 && has("\xca\xfe\xba\xbe\x00\x00\x00") && h[7] > 0 && h[7] < 20,
+		has("\x00asm\x01\x00\x00\x00"):
 		return true
 	}
 	return false

@@ -28,6 +28,9 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if f.script(ctx, b) {
 		return true
 	}
+	if f.In == llamafile && f.Name == ".args" {
+		f.text(f.Name, string(b), 0)
+	}
 	f.manifest(b)
 	f.graphText(ctx, b)
 	for _, u := range unexamined {

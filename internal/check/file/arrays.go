@@ -41,6 +41,11 @@ whatever its name (CVE-2025-10155). A native executable has no place in a model.
 			Frameworks: []string{"owasp-llm@2025:LLM03", "mitre-atlas@5.6.0:AML.T0074"},
 		},
 		{
+			ID: "WDN-MF-101", Title: "Model inside a native program", Severity: warden.High,
+			Advice:     "Do not start it: the model in it runs in a runtime of your own, and llama.cpp can open the GGUF file that the archive holds.",
+			Frameworks: []string{"owasp-llm@2025:LLM03", "mitre-atlas@5.6.0:AML.T0018.002"},
+		},
+		{
 			ID: "WDN-MF-100", Title: "Native executable", Severity: warden.High,
 			Advice:     "Do not run it. A model is data; find out why the publisher ships a program with it.",
 			Frameworks: []string{"owasp-llm@2025:LLM03", "mitre-atlas@5.6.0:AML.T0018.002"},
@@ -65,6 +70,8 @@ func runDisguises(_ context.Context, p *detect.Pass[*format.File]) error {
 		p.Report("WDN-MF-032", whole(f), "numpy.load(allow_pickle=True) finds no array here and unpickles the file.")
 	case pickled && slices.ContainsFunc(inert, func(ext string) bool { return strings.HasSuffix(name, ext) }) && acts(f):
 		p.Report("WDN-MF-033", whole(f), "A loader that goes by content unpickles this file, which its name does not tell.")
+	case f.Is("llamafile"):
+		p.Report("WDN-MF-101", whole(f), "The file is a program with a model in it; whoever starts it runs code of the publisher's choosing, with the arguments that the archive names.")
 	case f.Kind == "executable":
 		p.Report("WDN-MF-100", whole(f), "The file is a program; whoever starts it runs code of the publisher's choosing.")
 	}

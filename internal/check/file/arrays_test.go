@@ -29,5 +29,6 @@ func TestDisguises(t *testing.T) {
 		{Name: "pickle_in_npz", Subject: member(t, "a.npz", formattest.Zip(formattest.ZipEntry{Name: "a.npy", Data: []byte(number)}), format.DefaultLimits(), "a.npy"), Want: ids("WDN-MF-032")},
 		{Name: "pickle_as_safetensors", Subject: open(t, "a.safetensors", []byte(number)), Want: ids("WDN-MF-033")},
 		{Name: "program", Subject: open(t, "a.bin", elf), Want: ids("WDN-MF-100")},
+		{Name: "llamafile", Subject: open(t, "m.llamafile", formattest.ZipWith(formattest.ZipTricks{Prefix: formattest.ELF()}, formattest.ZipEntry{Name: "m.gguf", Data: new(formattest.GGUF).Bytes(nil)})), Want: []warden.RuleID{"WDN-MF-101"}},
 	})
 }

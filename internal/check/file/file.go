@@ -30,6 +30,8 @@ func All() []*detect.Detector[*format.File] {
 		disguises,
 		metadata(),
 		searches,
+		luaFunctions,
+		engines,
 		pickles,
 	})
 }
