@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: run build test race check lint e2e bench fuzz pages generate web clean
+.PHONY: run build test race check lint e2e bench peers fuzz pages generate web clean
 
 run: ## build and start the platform on embedded defaults
 	$(GO) build -o bin/warden ./cmd/warden
@@ -32,6 +32,10 @@ e2e: ## the real binary, and a browser where one is installed
 bench: ## benchmarks and quality runs; see docs/BENCHMARKS.md
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/... ./scan | tee bench/latest.txt
 	$(GO) run ./bench -binary "$$($(GO) build -o bin/warden ./cmd/warden && pwd)/bin/warden" -corpus ../shared/data/artifacts
+
+peers: ## other scanners on the same corpus; PEERS="picklescan=FOLDER modelscan=FOLDER fickling=FOLDER" names their checkouts
+	$(GO) build -o bin/warden ./cmd/warden
+	python3 bench/peers.py bin/warden ../shared/data/artifacts $(PEERS)
 
 fuzz: ## every fuzz target for FUZZTIME, one after another
 	@for t in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | grep -v node_modules); do \
