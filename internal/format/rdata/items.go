@@ -160,6 +160,9 @@ func (w *walker) vector(ctx context.Context, kind, depth int) error {
 		if err != nil {
 			return err
 		}
+		if w.form == ascii {
+			return w.words(ctx, n*(1+size/16)) // a complex number is two words
+		}
 		return w.skip(n * size)
 	}
 	switch kind {

@@ -83,19 +83,37 @@ const (
 	maxName    = 256
 )
 
+// The forms, by their first letter: big-endian, text, and as the machine of the
+// writer had it, which is little-endian nowadays.
+const (
+	xdr    = 'X'
+	ascii  = 'A'
+	native = 'B'
+)
+
 // Sniff returns where the object begins: behind the mark of RData files, at the
-// mark of the binary format. It returns -1 for other files.
+// mark of one of the forms. It returns -1 for other files.
 func Sniff(head []byte) int {
 	at := 0
-	for _, m := range []string{"RDX2\n", "RDX3\n"} {
-		if len(head) > 5 && string(head[:5]) == m {
-			at = 5
+	if len(head) > 5 && string(head[:2]) == "RD" && (head[2] == xdr || head[2] == ascii || head[2] == native) && (head[3] == '2' || head[3] == '3') && head[4] == '\n' {
+		at = 5
+	}
+	if len(head) < at+12 || head[at+1] != '\n' {
+		return -1
+	}
+	version := uint32(0)
+	switch h := head[at+2:]; head[at] {
+	case xdr:
+		version = binary.BigEndian.Uint32(h)
+	case native:
+		version = binary.LittleEndian.Uint32(h)
+	case ascii:
+		if h[1] == '\n' && h[2] >= '0' && h[2] <= '9' {
+			version = uint32(h[0]) - '0'
 		}
 	}
-	if len(head) >= at+14 && head[at] == 'X' && head[at+1] == '\n' {
-		if v := binary.BigEndian.Uint32(head[at+2:]); v == 2 || v == 3 {
-			return at
-		}
+	if version == 2 || version == 3 {
+		return at
 	}
 	return -1
 }
@@ -117,6 +135,7 @@ func Open(ctx context.Context, r io.ReaderAt, start, size int64, lim bound.Limit
 
 type walker struct {
 	r      *bufio.Reader
+	form   byte
 	at     int64
 	size   int64
 	lim    bound.Limits
@@ -130,11 +149,17 @@ func (w *walker) bad(format string, args ...any) error {
 }
 
 func (w *walker) int() (int32, error) {
+	if w.form == ascii {
+		return w.written()
+	}
 	var b [4]byte
 	n, err := io.ReadFull(w.r, b[:])
 	w.at += int64(n)
 	if err != nil {
 		return 0, w.bad("the object breaks off")
+	}
+	if w.form == native {
+		return int32(binary.LittleEndian.Uint32(b[:])), nil
 	}
 	return int32(binary.BigEndian.Uint32(b[:])), nil
 }
@@ -144,6 +169,9 @@ func (w *walker) int() (int32, error) {
 func (w *walker) length(size int64) (int64, error) {
 	n, err := w.int()
 	long := int64(n)
+	if w.form == ascii {
+		size = min(size, 2) // a digit and a line break
+	}
 	if err == nil && n == -1 {
 		var hi, lo int32
 		if hi, err = w.int(); err == nil {
@@ -170,7 +198,12 @@ func (w *walker) skip(n int64) error {
 }
 
 func (w *walker) header() error {
-	if err := w.skip(2); err != nil {
+	form, err := w.r.ReadByte()
+	if w.at++; err != nil {
+		return w.bad("the object breaks off")
+	}
+	w.form = form
+	if err := w.skip(1); err != nil {
 		return err
 	}
 	v, err := w.int()
@@ -178,17 +211,15 @@ func (w *walker) header() error {
 		return w.bad("version %d", v)
 	}
 	w.t.Version = int(v)
-	if err := w.skip(8); err != nil {
-		return err
-	}
-	if v == 3 {
-		n, err := w.length(1)
-		if err != nil {
+	for range 2 { // versions of R
+		if _, err := w.int(); err != nil {
 			return err
 		}
-		return w.skip(n)
 	}
-	return nil
+	if v == 3 {
+		_, err = w.chars()
+	}
+	return err
 }
 
 // name keeps a symbol, and ties it to the promises around it.
@@ -227,6 +258,9 @@ func (w *walker) chars() (string, error) {
 	}
 	if n < 0 || int64(n) > w.size-w.at {
 		return "", w.bad("text of %d bytes, %d remain", n, w.size-w.at)
+	}
+	if w.form == ascii {
+		return w.escaped(int64(n))
 	}
 	b := make([]byte, min(n, maxName))
 	k, err := io.ReadFull(w.r, b)

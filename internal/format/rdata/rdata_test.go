@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,6 +54,45 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// written is [promised] in the text form, as R writes it.
+func written() []byte {
+	return []byte("RDA3\nA\n3\n263168\n197888\n5\nUTF-8\n1026\n1\n262153\n1\nx\n1029\n253\n252\n6\n1\n262153\n6\nsys\\164em\n2\n16\n1\n262153\n6\nid\\040\\n\\\\\\\"\n254\n254\n")
+}
+
+// TestForms reads the same object in its forms.
+func TestForms(t *testing.T) {
+	numbers := "A\n2\n263168\n131840\n19\n5\n14\n3\n1.5\nNA\n-Inf\n13\n2\nNA\n7\n15\n1\n1\n2\n24\n3\n00\nff\n1a\n16\n2\n9\n-1\n262153\n0\n\n"
+	little := ft.R("B\n")
+	for _, v := range []uint32{3, 0x040400, 0x030500, 5} {
+		little = append(little, byte(v), byte(v>>8), byte(v>>16), byte(v>>24))
+	}
+	little = append(little, "UTF-8\x0d\x00\x00\x00\x01\x00\x00\x00\x07\x00\x00\x00"...)
+	for name, tt := range map[string]struct {
+		b       []byte
+		symbols string
+	}{
+		"promise": {written(), "[x system]"},
+		"numbers": {[]byte(numbers), "[]"},
+		"native":  {little, "[]"},
+	} {
+		if rdata.Sniff(tt.b) < 0 {
+			t.Errorf("%s: not recognised", name)
+		}
+		got, err := open(t.Context(), tt.b)
+		if err != nil || fmt.Sprint(got.Symbols) != tt.symbols || int(got.Size) < len(tt.b)-rdata.Sniff(tt.b)-2 {
+			t.Errorf("%s: %+v of %d bytes, %v", name, got, len(tt.b), err)
+		}
+		if name == "promise" && (len(got.Promises) != 1 || fmt.Sprint(got.Promises[0].Symbols) != "[system]") {
+			t.Errorf("%s: %+v", name, got.Promises)
+		}
+	}
+	for _, bad := range []string{"A\n2\n1\n1\n14\n9999999\n1\n", "A\n2\n1\n1\nx\n\n\n\n", "A\n3\n1\n1\n5\nUT", "A\n2\n1\n1\n16\n1\n9\n5\nab\\"} {
+		if _, err := open(t.Context(), []byte(bad)); !errors.Is(err, rdata.ErrFormat) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 func TestDamage(t *testing.T) {
 	deep := ft.R{}
 	for range 5000 {
@@ -78,6 +118,7 @@ func TestDamage(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add(promised())
 	f.Add(everything())
+	f.Add(written())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		one, err1 := open(t.Context(), b)
 		two, err2 := open(t.Context(), b)

@@ -35,6 +35,7 @@ const (
 	Deflate = "040108"
 	Bzip2   = "040202"
 	branch  = "03030103" // filter for x86 code
+	delta   = "03"       // filter for samples of a fixed width
 	aes     = "06f10701"
 )
 
@@ -173,14 +174,16 @@ func (f Folder) Open(r io.ReaderAt) (io.Reader, error) {
 	}
 	if n := len(f.Methods); n == 2 {
 		for filter, other := range []int{1, 0} {
-			if f.Methods[filter] != branch || f.Methods[other] == branch || f.Binds[0] != [2]int64{int64(filter), int64(other)} {
+			if !isFilter(f.Methods[filter]) || isFilter(f.Methods[other]) || f.Binds[0] != [2]int64{int64(filter), int64(other)} {
 				continue
 			}
 			r, err := f.method(other, r)
 			if err != nil {
 				return nil, err
 			}
-			return newBranch(r), nil
+			if r, ok := filtered(f.Methods[filter], f.Props[filter], r); ok {
+				return r, nil
+			}
 		}
 	}
 	if len(f.Methods) != 1 {
