@@ -91,6 +91,38 @@ func TestOneDigest(t *testing.T) {
 		}
 	})
 	t.Run("signed_statement", func(t *testing.T) { checkStatement(t, p, digest) })
+	t.Run("attested_before_push", func(t *testing.T) {
+		// The statement of the command line is about the digest that the registry has.
+		p.must(0, "key", "generate", "--out", filepath.Join(dir, "ci"))
+		p.must(1, "scan", "--attest", filepath.Join(dir, "scan.json"), "--key", filepath.Join(dir, "ci.key"), hostile)
+		text, err := os.ReadFile(filepath.Join(dir, "scan.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := attest.DecodeEnvelope(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := attest.Decode(e.Payload)
+		if err != nil || s.Subjects[0].String() != digest {
+			t.Errorf("the statement is about %v (%v), the registry has %s", s.Subjects, err, digest)
+		}
+	})
+	t.Run("looked_into", func(t *testing.T) {
+		var in struct {
+			Members []struct {
+				Verdict string
+				Opcodes []struct{ Name string }
+			}
+		}
+		p.get("/api/v1/artifacts/"+digest+"/structure?path=hostile.pkl", &in)
+		if len(in.Members) != 1 || in.Members[0].Verdict != "malicious" || len(in.Members[0].Opcodes) != 6 {
+			t.Errorf("got %+v, want one malicious member of six opcodes", in.Members)
+		}
+		if out := p.must(0, "inspect", hostile); !strings.Contains(out, "posix.system('echo hello')") {
+			t.Errorf("inspect says:\n%s", out)
+		}
+	})
 	t.Run("refused_at_download", func(t *testing.T) {
 		if status := p.get("/api/v1/artifacts/"+digest+"/files/hostile.pkl", nil); status != http.StatusForbidden {
 			t.Errorf("API download: status %d, want 403", status)

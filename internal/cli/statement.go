@@ -114,8 +114,8 @@ func (s *statement) End(sum report.Summary, took time.Duration) error {
 }
 
 // write signs the statement and writes its envelope. The first subject is the
-// file or, for a folder, its manifest: the digest under which a push of the same
-// folder is registered.
+// digest of the manifest, under which a push of the same file or folder is
+// registered; the others are its files.
 func (s *statement) write() error {
 	switch {
 	case s.name == "":
@@ -125,14 +125,11 @@ func (s *statement) write() error {
 	case len(s.files) == 0:
 		return fmt.Errorf("no statement was written: %s holds no files", s.root)
 	}
-	var subjects []warden.Digest
-	if s.folder {
-		m, err := registry.Manifest{Files: s.files}.Encode()
-		if err != nil {
-			return err
-		}
-		subjects = append(subjects, warden.Sum(m))
+	m, err := registry.Manifest{Files: s.files}.Encode()
+	if err != nil {
+		return err
 	}
+	subjects := []warden.Digest{warden.Sum(m)}
 	for _, f := range s.files {
 		subjects = append(subjects, f.Digest)
 	}
