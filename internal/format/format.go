@@ -21,6 +21,7 @@ import (
 	"github.com/modelwarden/warden/internal/format/jinja"
 	"github.com/modelwarden/warden/internal/format/jsontext"
 	"github.com/modelwarden/warden/internal/format/msgpack"
+	"github.com/modelwarden/warden/internal/format/named"
 	"github.com/modelwarden/warden/internal/format/npy"
 	"github.com/modelwarden/warden/internal/format/onnx"
 	"github.com/modelwarden/warden/internal/format/opaque"
@@ -94,6 +95,7 @@ type File struct {
 	TorchOps    []torchscript.Op // of TorchScript source and of exported programs
 	Templates   []Template       // in JSON, GGUF and template files
 	Keras       []Config         // model configurations, in JSON and HDF5
+	Named       []named.Item     // code and files that CoreML, Paddle, CNTK and MXNet models name
 	References  []Reference      // code that a configuration names
 
 	// Unread lists what the readers could not read, one Status each: Failed for

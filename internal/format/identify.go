@@ -74,7 +74,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		(*File).tryZip, (*File).tryTar, (*File).trySeven, (*File).tryWrapper, (*File).tryNpy, (*File).tryHDF5,
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 		(*File).tryTFLite, (*File).tryTensorFlow, (*File).tryRData, (*File).tryUBJSON, (*File).tryCatBoost, (*File).tryLightGBM,
-		(*File).tryExecuTorch, (*File).tryMsgPack,
+		(*File).tryExecuTorch, (*File).tryCoreML, (*File).tryPaddle, (*File).tryCNTK, (*File).tryMXNet, (*File).tryMsgPack,
 		(*File).tryLlamafile, (*File).tryTorch7, (*File).tryOpaque,
 	} {
 		try(f, ctx, w)

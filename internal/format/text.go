@@ -93,15 +93,6 @@ const maxTemplates = 10_000
 
 func templateKey(key string) bool { return strings.Contains(key, "template") }
 
-// foreign are keys that mark configurations which are not examined yet, each
-// with what it means. All keys of a set must be there.
-var foreign = []struct {
-	keys []string
-	what string
-}{
-	{[]string{"nodes", "arg_nodes"}, "an MXNet graph"},
-}
-
 // json examines a JSON text. It reports false if the text is not JSON.
 func (f *File) json(ctx context.Context, b []byte) bool {
 	doc, err := jsontext.Parse(ctx, b, f.limits())
@@ -115,33 +106,13 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	f.jsonTemplates(ctx, doc)
 	f.references(ctx, doc)
 	f.configTexts(doc)
-	seen := map[string]bool{}
-	doc.Root().Each(func(v jsontext.Value) bool {
-		if k := v.Key(); k != "" {
-			seen[k] = true
-		}
-		return len(seen) < 1_000_000
-	})
-	for _, c := range foreign {
-		if all(c.keys, seen) {
-			f.unread("read/json", notYetError(fmt.Sprintf("%s: recognised but not examined yet", c.what)))
-		}
-	}
+	f.jsonNames(ctx, doc)
 	if root := doc.Root(); root.Get("learner").Ok() && root.Get("version").Ok() {
 		f.claim("xgboost")
 	}
 	if root := doc.Root(); root.Get("class_name").Ok() && root.Get("config").Ok() {
 		f.claim("keras-config")
 		f.Keras = append(f.Keras, Config{Source: f.Name, Doc: doc})
-	}
-	return true
-}
-
-func all(keys []string, seen map[string]bool) bool {
-	for _, k := range keys {
-		if !seen[k] {
-			return false
-		}
 	}
 	return true
 }

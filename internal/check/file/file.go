@@ -27,6 +27,7 @@ func All() []*detect.Detector[*format.File] {
 		xmlModels,
 		msgpackValues,
 		programs,
+		namedCode,
 		disguises,
 		metadata(),
 		searches,
