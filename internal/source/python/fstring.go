@@ -1,0 +1,106 @@
+package python
+
+import "strings"
+
+// strings reads adjacent literals as one.
+func (p *parser) strings() *Node {
+	start := p.start()
+	if p.kind == tString && p.peek(1) != tString && p.peek(1) != tFStart { // the usual case
+		t := p.toks[p.i]
+		text := literal(p.src[t.start:t.end], t.flag)
+		p.next()
+		return p.withBytes(p.node(String, start, text), t.flag)
+	}
+	var b strings.Builder
+	format, flag, mark := false, uint8(0), len(p.stack)
+	flush := func(at int32) {
+		if b.Len() > 0 {
+			p.push(p.node(String, at, b.String()))
+			b.Reset()
+		}
+	}
+	for p.kind == tString || p.kind == tFStart {
+		t := p.toks[p.i]
+		flag |= t.flag
+		if p.kind == tString {
+			b.WriteString(literal(p.src[t.start:t.end], t.flag))
+			p.next()
+			continue
+		}
+		format = true
+		p.next()
+		p.fields(&b, flush, tFEnd)
+		p.expect(tFEnd)
+	}
+	if !format {
+		text := b.String()
+		return p.withBytes(p.node(String, start, text), flag)
+	}
+	flush(start)
+	n := p.take(FString, start, "", mark)
+	if flag&strTemplate != 0 {
+		n.Flag = Template
+	}
+	return n
+}
+
+func (p *parser) withBytes(n *Node, flag uint8) *Node {
+	if flag&strBytes != 0 {
+		n.Flag = Bytes
+	}
+	return n
+}
+
+// fields reads the inside of an f-string, or of a format in it. Literal text
+// goes to b, which flush turns into a node.
+func (p *parser) fields(b *strings.Builder, flush func(int32), end tok) {
+	for p.kind != end && !p.failed {
+		start := p.start()
+		if p.kind == tFMiddle {
+			t := p.toks[p.i]
+			b.WriteString(middle(p.src[t.start:t.end], t.flag))
+			p.next()
+			continue
+		}
+		p.expect(tLBrace)
+		if !p.enter() {
+			p.exit()
+			return
+		}
+		exprAt := p.end
+		value := p.yieldOrStar()
+		conversion, debug := "", false
+		if p.accept(tAssign) {
+			debug = true
+			b.WriteString(p.src[exprAt:p.toks[p.i].start])
+		}
+		flush(start)
+		if p.accept(tFBang) {
+			conversion = p.ident()
+		}
+		var spec *Node
+		if at := p.start(); p.accept(tFColon) {
+			spec = p.spec(at)
+		}
+		p.expect(tRBrace)
+		p.exit()
+		if debug && conversion == "" && spec == nil {
+			conversion = "r"
+		}
+		p.push(p.node(Field, start, conversion, value, spec))
+	}
+}
+
+func (p *parser) spec(start int32) *Node {
+	var b strings.Builder
+	mark := len(p.stack)
+	flush := func(at int32) {
+		if b.Len() > 0 {
+			p.push(p.node(String, at, b.String()))
+			b.Reset()
+		}
+	}
+	p.fields(&b, flush, tRBrace)
+	flush(start)
+	return p.take(FString, start, "", mark)
+}

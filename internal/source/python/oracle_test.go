@@ -1,0 +1,159 @@
+package python_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/modelwarden/warden/internal/source/python"
+)
+
+// dump writes the tree in the form of testdata/dump.py.
+func dump(b *strings.Builder, n *python.Node, quiet bool) {
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	if n == nil {
+		b.WriteByte('_')
+		return
+	}
+	kind, pos, text, flag := n.Kind.String(), "", n.Text, ""
+	if n.Flag != 0 {
+		flag = fmt.Sprint(uint8(n.Flag))
+	}
+	if !quiet {
+		switch n.Kind {
+		case python.Block, python.Params, python.Param, python.Args, python.WithItem, python.Case, python.PatKeyword, python.Comp:
+		default:
+			pos = fmt.Sprintf("%d-%d", n.Start, n.End)
+		}
+	}
+	kids := n.Kids
+	switch n.Kind {
+	case python.String:
+		text = fmt.Sprintf("%d:%d", len(n.Text), crc32.ChecksumIEEE([]byte(n.Text)))
+	case python.Number:
+		text = ""
+	case python.FString:
+		quiet = true
+	case python.Return, python.Expr, python.Raise, python.Assert, python.Yield:
+		kids = pad(kids, map[python.Kind]int{python.Return: 1, python.Raise: 2, python.Assert: 2, python.Yield: 1}[n.Kind])
+	case python.AnnAssign:
+		kids = pad(kids, 3)
+	case python.Field:
+		kids = pad(kids, 2)
+	default:
+	}
+	fmt.Fprintf(b, "(%s%s %s %s", kind, flag, pos, text)
+	for _, k := range kids {
+		inner := quiet
+		if n.Kind == python.Alias || n.Kind == python.Global || n.Kind == python.Nonlocal {
+			inner = true
+		}
+		dump(b, k, inner)
+	}
+	b.WriteString("\n)")
+}
+
+func pad(kids []*python.Node, n int) []*python.Node {
+	out := append([]*python.Node(nil), kids...)
+	for len(out) < n {
+		out = append(out, nil)
+	}
+	return out
+}
+
+func dumpFile(t *testing.T, name string) (string, []python.Error) {
+	t.Helper()
+	src, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, errs := python.Parse(t.Context(), src, python.Limits{})
+	var b strings.Builder
+	for _, n := range m.Body {
+		dump(&b, n, false)
+	}
+	return b.String(), errs
+}
+
+// TestOracle compares trees with those of the reference, where it is
+// installed: over every file of its standard library if WARDEN_ORACLE names a
+// folder or is "all", else over a sample.
+func TestOracle(t *testing.T) {
+	py, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is not installed")
+	}
+	root, every := os.Getenv("WARDEN_ORACLE"), 1
+	if root == "" || root == "all" {
+		if root == "" {
+			every = 12
+		}
+		out, err := exec.Command(py, "-c", "import os; print(os.path.dirname(os.__file__))").Output()
+		if err != nil {
+			t.Skip("python3 does not run:", err)
+		}
+		root = strings.TrimSpace(string(out))
+	}
+	var names []string
+	n := 0
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".py") {
+			if n++; n%every == 0 {
+				names = append(names, path)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	run := func(in string, args ...string) string {
+		cmd := exec.CommandContext(ctx, py, append([]string{filepath.Join("testdata", "dump.py")}, args...)...)
+		cmd.Stdin, cmd.Stderr = strings.NewReader(in), os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Skip("the reference does not run:", err)
+		}
+		return string(out)
+	}
+	same, rejected, bytes := 0, 0, 0
+	for line := range strings.Lines(run(strings.Join(names, "\n"))) {
+		name, want, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if want == "skip" {
+			continue
+		}
+		got, errs := dumpFile(t, name)
+		if want == "error" || len(errs) > 0 && strings.Contains(errs[0].Message, "encoding") {
+			rejected++
+			continue
+		}
+		if info, err := os.Stat(name); err == nil {
+			bytes += int(info.Size())
+		}
+		sum := sha256.Sum256([]byte(got))
+		if hex.EncodeToString(sum[:]) == want && len(errs) == 0 {
+			same++
+			continue
+		}
+		w, g := strings.Split(run(name, "-full"), "\n"), strings.Split(got, "\n")
+		at := 0
+		for at < len(w) && at < len(g) && w[at] == g[at] {
+			at++
+		}
+		t.Errorf("%s: trees differ at line %d:\n got %q\nwant %q\nerrors %v", name, at, g[at:min(at+4, len(g))], w[at:min(at+4, len(w))], errs)
+	}
+	t.Logf("%d files, %d bytes: the same tree; %d the reference does not read either", same, bytes, rejected)
+}
