@@ -75,13 +75,17 @@ func (f *File) identify(ctx context.Context, w window) {
 		(*File).tryGGUF, (*File).trySafetensors, (*File).tryPickle, (*File).tryONNX,
 		(*File).tryTFLite, (*File).tryTensorFlow, (*File).tryRData, (*File).tryUBJSON, (*File).tryCatBoost, (*File).tryLightGBM,
 		(*File).tryExecuTorch, (*File).tryCoreML, (*File).tryPaddle, (*File).tryCNTK, (*File).tryMXNet, (*File).tryMsgPack,
-		(*File).tryLlamafile, (*File).tryTorch7, (*File).tryOpaque,
+		(*File).tryLlamafile, (*File).tryXGBoost, (*File).tryOCDBT, (*File).tryTorch7, (*File).tryOpaque,
 	} {
 		try(f, ctx, w)
 	}
 	if name, ok := recognise(w); ok && !f.Is(name) {
 		f.claim(name)
-		f.unread("read/"+name, notYetError(fmt.Sprintf("%s is recognised but not read yet", name)))
+		text := name + " is recognised but not read yet"
+		if name == "rar" {
+			text = "RAR archives are not read: unpack it in a safe place and scan what comes out"
+		}
+		f.unread("read/"+name, notYetError(text))
 	}
 	if f.Zip != nil && f.Zip.Prefixed && len(f.Also) > 0 && f.Format != llamafile { // what it begins with is outermost
 		f.Format, f.Also[0] = f.Also[0], f.Format
@@ -134,9 +138,8 @@ func (f *File) tryZip(ctx context.Context, w window) bool {
 	f.Zip = a
 	f.take(sts)
 	f.claim(zipKind(a))
-	switch kind := f.Format; kind {
-	case "torch-package":
-		f.unread("read/"+kind, notYetError(fmt.Sprintf("%s is recognised; its members are read, its own rules are not applied yet", kind)))
+	if f.Is("torchscript") {
+		f.torchCode(ctx)
 	}
 	return true
 }
@@ -191,17 +194,26 @@ func (f *File) tryTar(ctx context.Context, w window) bool {
 	has := map[string]bool{}
 	for _, e := range a.Entries {
 		has[path.Base(e.Name)] = true
+		has[whiteout] = has[whiteout] || strings.HasPrefix(path.Base(e.Name), whiteout)
 	}
 	switch {
+	case has["oci-layout"] && has["index.json"], has["manifest.json"] && has["repositories"]:
+		f.claim(ociImage)
 	case has["storages"] && has["tensors"] && has["pickle"]:
 		f.claim("torch-tar")
 	case has["model_config.yaml"]:
 		f.claim("nemo")
+	case has[whiteout]:
+		f.claim("oci-layer")
 	default:
 		f.claim("tar")
 	}
 	return true
 }
+
+// whiteout begins the name of a member of an image's layer that removes a file of
+// the layers below.
+const whiteout = ".wh."
 
 func (f *File) tryWrapper(_ context.Context, w window) bool {
 	f.wrapper = expand.Sniff(w.head)

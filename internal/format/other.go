@@ -29,7 +29,6 @@ var marks = []mark{
 	{"cntk", 0, "B\x00C\x00N\x00"},
 	{"mxnet", 0, "\x12\x01\x00\x00\x00\x00\x00\x00"},
 	{"xgboost", 0, "{L\x00\x00"},
-	{"xgboost", 0, "binf"},
 	{"lightgbm", 0, "tree\nversion="},
 	{"ggml", 0, "lmgg"},
 	{"ggml", 0, "fmgg"},

@@ -31,6 +31,9 @@ func (f *File) tryText(ctx context.Context, w window) bool {
 	if f.In == llamafile && f.Name == ".args" {
 		f.text(f.Name, string(b), 0)
 	}
+	if f.In == "torch-package" && f.Name == KeyExtern {
+		f.extern(b)
+	}
 	f.manifest(b)
 	f.graphText(ctx, b)
 	for _, u := range unexamined {
@@ -105,6 +108,7 @@ func (f *File) json(ctx context.Context, b []byte) bool {
 	}
 	f.jsonTemplates(ctx, doc)
 	f.references(ctx, doc)
+	f.stores(doc)
 	f.configTexts(doc)
 	f.jsonNames(ctx, doc)
 	if root := doc.Root(); root.Get("learner").Ok() && root.Get("version").Ok() {

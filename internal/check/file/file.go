@@ -33,6 +33,8 @@ func All() []*detect.Detector[*format.File] {
 		searches,
 		luaFunctions,
 		engines,
+		parts,
+		images,
 		pickles,
 	})
 }

@@ -101,9 +101,9 @@ func (t *Torch7) Bytes() []byte { return t.b }
 
 // LuaJIT is the beginning of bytecode that names the texts.
 func LuaJIT(names ...string) string {
-	s := "\x1bLJ\x01\x02"
+	b := []byte("\x1bLJ\x01\x02")
 	for _, n := range names {
-		s += string(rune(len(n)+5)) + n
+		b = append(append(b, byte(len(n)+5)), n...)
 	}
-	return s + "\x00"
+	return string(append(b, 0))
 }

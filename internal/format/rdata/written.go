@@ -43,20 +43,23 @@ func (w *walker) word() (string, error) {
 	if err := w.space(); err != nil {
 		return "", err
 	}
-	var b [100]byte
-	for n := range b {
-		c, err := w.r.ReadByte()
-		if err != nil {
-			return string(b[:n]), nil // the file ends with a word
+	const longest = 100
+	var b []byte
+	for len(b) < longest {
+		c, err := w.next()
+		if err != nil { // the file ends with a word
+			break
 		}
-		w.at++
 		if blank(c) {
 			w.back()
-			return string(b[:n]), nil
+			break
 		}
-		b[n] = c
+		b = append(b, c)
 	}
-	return "", w.bad("a word of more than %d letters", len(b))
+	if len(b) == longest {
+		return "", w.bad("a word of %d letters and more", longest)
+	}
+	return string(b), nil
 }
 
 // written reads a whole number of the text form.

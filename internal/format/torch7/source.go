@@ -126,12 +126,10 @@ func (s *source) word() (string, error) {
 	s.space()
 	const longest = 64
 	var b []byte
+	var err error
 	for len(b) < longest {
-		c, err := s.next()
-		if err != nil && len(b) == 0 {
-			return "", err
-		}
-		if err != nil {
+		var c byte
+		if c, err = s.next(); err != nil {
 			break
 		}
 		if blank(c) {
@@ -140,7 +138,10 @@ func (s *source) word() (string, error) {
 		}
 		b = append(b, c)
 	}
-	return string(b), nil
+	if len(b) > 0 { // the file may end with a word
+		err = nil
+	}
+	return string(b), err
 }
 
 // newline passes over the one line break that ends a row of the ascii form.
