@@ -182,17 +182,27 @@ func (s *Signer) Public() *ecdsa.PublicKey { return s.pub }
 // LogValue keeps the private key out of logs.
 func (s *Signer) LogValue() slog.Value { return slog.StringValue(s.id) }
 
-// Sign returns the DSSE envelope of payload as canonical JSON.
-func (s *Signer) Sign(payload []byte) ([]byte, error) {
+// Signature returns the ASN.1 signature over the pre-authentication encoding of
+// payload.
+func (s *Signer) Signature(payloadType string, payload []byte) ([]byte, error) {
 	hash, err := hashOf(s.pub)
 	if err != nil {
 		return nil, err
 	}
 	h := hash.New()
-	h.Write(pae(PayloadType, payload))
+	h.Write(pae(payloadType, payload))
 	sig, err := s.key.Sign(rand.Reader, h.Sum(nil), hash)
 	if err != nil {
 		return nil, fmt.Errorf("sign statement: %w", err)
+	}
+	return sig, nil
+}
+
+// Sign returns the DSSE envelope of payload as canonical JSON.
+func (s *Signer) Sign(payload []byte) ([]byte, error) {
+	sig, err := s.Signature(PayloadType, payload)
+	if err != nil {
+		return nil, err
 	}
 	return json.Marshal(Envelope{PayloadType: PayloadType, Payload: payload, Signatures: []Signature{{KeyID: s.id, Sig: sig}}})
 }
@@ -216,14 +226,39 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 
 // verify checks the one signature of e.
 func (e Envelope) verify(pub *ecdsa.PublicKey) error {
+	return VerifySignature(pub, e.PayloadType, e.Payload, e.Signatures[0].Sig)
+}
+
+// VerifySignature checks a signature that [Signer.Signature] made. The curve of
+// the key decides the hash. It returns [ErrSignature], or an error wrapping
+// [ErrKey].
+func VerifySignature(pub *ecdsa.PublicKey, payloadType string, payload, sig []byte) error {
 	hash, err := hashOf(pub)
 	if err != nil {
 		return err
 	}
 	h := hash.New()
-	h.Write(pae(e.PayloadType, e.Payload))
-	if !ecdsa.VerifyASN1(pub, h.Sum(nil), e.Signatures[0].Sig) {
+	h.Write(pae(payloadType, payload))
+	if !ecdsa.VerifyASN1(pub, h.Sum(nil), sig) {
 		return ErrSignature
+	}
+	return nil
+}
+
+// CheckJSON refuses what JSON readers disagree on: duplicate names (also those
+// that differ in case only), deep nesting, bytes after the value. The error
+// wraps [ErrMalformed].
+func CheckJSON(b []byte) error {
+	if err := checkNames(b); err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	var v json.RawMessage
+	if err := dec.Decode(&v); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: bytes after the JSON value", ErrMalformed)
 	}
 	return nil
 }
