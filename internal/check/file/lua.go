@@ -34,8 +34,13 @@ commands or code. It cannot see names that the code puts together.`,
 
 // luaPerils are functions that run commands or code, and how they are written.
 var luaPerils = []struct{ name, shown string }{
-	{"execute", "os.execute"}, {"popen", "io.popen"}, {"loadstring", "loadstring"}, {"loadfile", "loadfile"}, {"dofile", "dofile"},
-	{"loadlib", "package.loadlib"}, {"cdef", "ffi.cdef"},
+	{"execute", "os.execute"},
+	{"popen", "io.popen"},
+	{"loadstring", "loadstring"},
+	{"loadfile", "loadfile"},
+	{"dofile", "dofile"},
+	{"loadlib", "package.loadlib"},
+	{"cdef", "ffi.cdef"},
 }
 
 func runLuaFunctions(ctx context.Context, p *detect.Pass[*format.File]) error {

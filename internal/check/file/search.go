@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -33,8 +34,9 @@ var searches = &detect.Detector[*format.File]{
 	Doc: `Secrets, addresses and programs inside other content.
 
 Texts are searched whole, and so are the metadata of models. Of other content
-only the beginning and the end are searched, unless all weight bytes are asked
-for (--full): then one pass reads every byte. Secrets are told by the rules of
+only the beginning and the end are searched, and of raw numbers only for a
+program at their beginning, unless all weight bytes are asked for (--full): then
+one pass reads every byte. Secrets are told by the rules of
 gitleaks. A program counts only if its header makes sense, since its signature
 alone is in any large file of numbers by chance. It cannot see what is encoded
 twice, compressed or encrypted.`,
@@ -79,9 +81,11 @@ type search struct {
 	document bool // for people: an address in it is meant to be read
 }
 
+// seen is what was reported: a text found again, in a field and where the field
+// lies, is one finding.
 type seen struct {
 	rule warden.RuleID
-	at   int64
+	what string
 }
 
 // How much is searched at once, and around that for context.
@@ -104,18 +108,38 @@ func runSearches(ctx context.Context, p *detect.Pass[*format.File]) error {
 	if f.Kind == "text" {
 		return s.stream(ctx, format.Range{Start: 0, End: f.Size}, true, false)
 	}
-	for t := range metadataFields(f) {
+	for t := range searchFields(f) {
 		if err := s.text(ctx, []byte(t.value), t.at, 0, len(t.value), t.key); err != nil {
 			return err
 		}
 		s.encoded([]byte(t.value), t.at, t.key)
 	}
+	numbers := f.Kind == "tensor" || f.Npy != nil && !f.Npy.Objects
 	for _, r := range searchRanges(f) {
-		if err := s.stream(ctx, r, f.Full(), true); err != nil {
+		if err := s.stream(ctx, r, f.Full() || !numbers, true); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// searchFields yields the descriptive fields of f, and the attributes of HDF5.
+func searchFields(f *format.File) iter.Seq[field] {
+	return func(yield func(field) bool) {
+		for t := range metadataFields(f) {
+			if !yield(t) {
+				return
+			}
+		}
+		if f.HDF5 == nil {
+			return
+		}
+		for _, a := range f.HDF5.Attrs {
+			if !yield(field{a.Name, a.Value, a.At}) {
+				return
+			}
+		}
+	}
 }
 
 // document reports whether f is a text for people.
@@ -177,6 +201,13 @@ func (s *search) stream(ctx context.Context, r format.Range, texts, programs boo
 		if !texts {
 			continue
 		}
+		if programs { // not a text: what is no letter of one ends a word
+			for i, c := range b {
+				if c < ' ' || c >= 0x7f {
+					b[i] = '\n'
+				}
+			}
+		}
 		if err := s.text(ctx, b, from, lo, hi, ""); err != nil {
 			return err
 		}
@@ -184,9 +215,10 @@ func (s *search) stream(ctx context.Context, r format.Range, texts, programs boo
 	return nil
 }
 
-// emit reports one place once.
-func (s *search) emit(f warden.Finding, start, end int64) {
-	k := seen{f.Rule, start}
+// emit reports one thing once.
+func (s *search) emit(f warden.Finding, what string, start, end int64) {
+	const told = 128
+	k := seen{f.Rule, what[:min(len(what), told)]}
 	if s.seen[k] {
 		return
 	}
@@ -218,7 +250,7 @@ func (s *search) text(ctx context.Context, b []byte, place int64, lo, hi int, ke
 		s.emit(warden.Finding{
 			Rule: ruleSecret, Severity: sev, Evidence: h.Rule + ": " + secret.Redact(string(b[h.Start:h.End])),
 			Message: "Whoever has the file can read a secret in it" + in + ".",
-		}, place+int64(h.Start), place+int64(h.End))
+		}, string(b[h.Start:h.End]), place+int64(h.Start), place+int64(h.End))
 	}
 	for _, a := range addresses(b, lo, hi) {
 		sev, message := warden.Low, "The content names a machine by its number"+in+"."
@@ -228,7 +260,7 @@ func (s *search) text(ctx context.Context, b []byte, place int64, lo, hi int, ke
 				sev = warden.Medium
 			}
 		}
-		s.emit(warden.Finding{Rule: a.rule, Severity: sev, Evidence: a.shown, Message: message}, place+int64(a.start), place+int64(a.end))
+		s.emit(warden.Finding{Rule: a.rule, Severity: sev, Evidence: a.shown, Message: message}, a.shown, place+int64(a.start), place+int64(a.end))
 	}
 	return err
 }
@@ -239,17 +271,17 @@ func (s *search) programs(b []byte, place int64, lo, hi int) {
 		start := place + int64(h.At)
 		if h.Kind == program.Script {
 			line, _, _ := bytes.Cut(b[h.At:min(len(b), h.At+128)], []byte("\n"))
-			s.emit(warden.Finding{Rule: ruleScript, Severity: warden.Medium, Evidence: string(line), Message: "A script lies in the content."}, start, start+int64(len(line)))
+			s.emit(warden.Finding{Rule: ruleScript, Severity: warden.Medium, Evidence: string(line), Message: "A script lies in the content."}, fmt.Sprint(start), start, start+int64(len(line)))
 			continue
 		}
 		if h.Broken {
-			s.emit(warden.Finding{Rule: ruleProgram, Severity: warden.Medium, Evidence: h.Kind, Message: "The signature of a native program lies in the content, with a header that no system starts."}, start, start+16)
+			s.emit(warden.Finding{Rule: ruleProgram, Severity: warden.Medium, Evidence: h.Kind, Message: "The signature of a native program lies in the content, with a header that no system starts."}, fmt.Sprint(start), start, start+16)
 			continue
 		}
 		s.emit(warden.Finding{
 			Rule: ruleProgram, Severity: warden.High, Evidence: h.Kind,
 			Message: "A native program lies in the content; another part of an attack can write it out and start it.",
-		}, start, start+64)
+		}, fmt.Sprint(start), start, start+64)
 	}
 }
 
@@ -274,7 +306,7 @@ func (s *search) encoded(b []byte, place int64, key string) {
 				s.emit(warden.Finding{
 					Rule: ruleProgram, Severity: warden.High, Evidence: program.At(raw) + " in base64",
 					Message: "A native program lies in the content, in the field " + key + "; another part of an attack can write it out and start it.",
-				}, place+int64(at), place+int64(end))
+				}, fmt.Sprint(place+int64(at)), place+int64(at), place+int64(end))
 			}
 			at = end
 		}

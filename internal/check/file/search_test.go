@@ -65,6 +65,8 @@ func TestSearches(t *testing.T) {
 		{Name: "secret_in_script", Subject: open(t, "run.sh", []byte("export HF_TOKEN="+access()+"\n")), Want: secrets},
 		{Name: "secret_in_weights", Subject: full(t, "m.safetensors", weights([]byte("\x00"+access()+"\n"))), Want: secrets},
 		{Name: "secret_in_weights_by_default", Subject: open(t, "m.safetensors", weights([]byte("\x00"+access()+"\n")))},
+		{Name: "secret_in_pickle", Subject: open(t, "m.pkl", []byte("\x80\x04\x8c\x25"+access()+"\x94.")), Want: secrets},
+		{Name: "secret_in_attribute", Subject: open(t, "m.h5", ft.HDF5{Attrs: [][2]string{{"note", "use " + access() + " to load"}}}.Bytes()), Want: secrets},
 		{Name: "generic", Subject: open(t, "a.yaml", []byte("api_key: "+token(12)+"7"+token(12)+"\n")), Want: secrets},
 		{Name: "placeholder", Subject: open(t, "README.md", []byte("export HF_TOKEN=hf"+"_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\nAKIAIOSFODNN7EXAMPLE\ntoken: <your token>\n"))},
 		{Name: "webhook", Subject: tensors("https://discord.com/api/webhooks/1/x"), Want: collected},
