@@ -83,7 +83,7 @@ func (f *File) identify(ctx context.Context, w window) {
 		f.claim(name)
 		text := name + " is recognised but not read yet"
 		if name == "rar" {
-			text = "RAR archives are not read: unpack it in a safe place and scan what comes out"
+			text = "RAR archives are not read yet: unpack it in a safe place and scan what comes out"
 		}
 		f.unread("read/"+name, notYetError(text))
 	}
