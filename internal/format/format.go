@@ -93,6 +93,7 @@ type File struct {
 	Manifest    []Line           // of files that say what to install or import
 	Texts       []Text           // descriptive texts of tree models
 	TorchOps    []torchscript.Op // of TorchScript source and of exported programs
+	TorchCode   []Source         // all source of a TorchScript archive
 	Templates   []Template       // in JSON, GGUF and template files
 	Keras       []Config         // model configurations, in JSON and HDF5
 	Named       []named.Item     // code and files that CoreML, Paddle, CNTK and MXNet models name

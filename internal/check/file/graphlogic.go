@@ -26,7 +26,8 @@ The check follows the inputs forward, through comparisons with constants, to
 selectors (If, Where, Loop, and products with a comparison that are added), and
 compares the bytes of parameters behind the condition and behind each branch.
 It does not see a backdoor in the weights, nor a step made of smooth functions
-without a comparison. It reads the graphs of ONNX and TensorFlow.`,
+without a comparison. It reads the graphs of ONNX and TensorFlow, and of TorchScript
+each method for itself.`,
 	Rules: graphRules(),
 	Run:   runGraphLogic,
 }
@@ -54,7 +55,10 @@ func runGraphLogic(ctx context.Context, p *detect.Pass[*format.File]) error {
 			return err
 		}
 	}
-	return nil
+	if len(p.Subject.TorchCode) == 0 {
+		return nil
+	}
+	return torchGraphs(ctx, p.Subject, func(m *graph.Model) error { return graphPass(ctx, p, m, &steps) })
 }
 
 // graphPass examines one graph; steps are counted for all of a file together.
@@ -196,7 +200,20 @@ func (l *logicPass) kindOf(n *graph.Node) kind {
 	if n.Domain != "" {
 		return other
 	}
-	return l.words.kinds[n.Op]
+	k, ok := l.words.kinds[n.Op]
+	if !ok && l.m.Dialect == graph.Torch && !strings.HasSuffix(n.Op, "__") {
+		k = l.words.kinds[strings.TrimSuffix(n.Op, "_")]
+	}
+	return k
+}
+
+// at returns the place of a node.
+func (l *logicPass) at(n *graph.Node) warden.Location {
+	where := at(l.p.Subject, n.Start, n.End)
+	if l.m.Member != "" {
+		where.Path += "!/" + detect.Printable(l.m.Member, 1024)
+	}
+	return where
 }
 
 // forward spreads what is known of values until nothing changes. Each value

@@ -217,7 +217,7 @@ func (l *logicPass) report(id warden.RuleID, message string, c choice, light int
 		what = "constant"
 	}
 	evidence := c.node.Op + "(" + l.expr(c.gate, 5) + ") -> " + l.reaches(c.out) + ": " + what + ", " + part
-	l.p.Emit(warden.Finding{Rule: id, Severity: warden.Medium, At: at(l.p.Subject, c.node.Start, c.node.End), Message: message, Evidence: evidence})
+	l.p.Emit(warden.Finding{Rule: id, Severity: warden.Medium, At: l.at(c.node), Message: message, Evidence: evidence})
 	for _, v := range []int32{c.gate, light} {
 		if err := l.effects(v); err != nil {
 			return err
@@ -337,7 +337,7 @@ func (l *logicPass) effects(v int32) error {
 
 func (l *logicPass) hidden(n *graph.Node) {
 	l.p.Emit(warden.Finding{
-		Rule: "WDN-MF-116", Severity: warden.High, At: at(l.p.Subject, n.Start, n.End), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
+		Rule: "WDN-MF-116", Severity: warden.High, At: l.at(n), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
 		Message: "A node beside the path of the model runs code, touches files or reaches a service.",
 	})
 }
@@ -353,7 +353,7 @@ func (l *logicPass) orphans() error {
 			continue
 		}
 		l.p.Emit(warden.Finding{
-			Rule: "WDN-MF-115", Severity: warden.Medium, At: at(l.p.Subject, n.Start, n.End), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
+			Rule: "WDN-MF-115", Severity: warden.Medium, At: l.at(n), Evidence: strings.TrimPrefix(n.Domain+"::"+n.Op+" "+n.Name, "::"),
 			Message: "No output of the model needs this node, and its operator is no plain computation.",
 		})
 		if l.effect(n) {
@@ -367,7 +367,7 @@ func (l *logicPass) orphans() error {
 func (l *logicPass) overwritten() error {
 	emit := func(n *graph.Node, evidence string) {
 		l.p.Emit(warden.Finding{
-			Rule: "WDN-MF-112", Severity: warden.Medium, At: at(l.p.Subject, n.Start, n.End), Evidence: evidence,
+			Rule: "WDN-MF-112", Severity: warden.Medium, At: l.at(n), Evidence: evidence,
 			Message: "A constant of the graph takes the place of what the model computed, whatever the input is.",
 		})
 	}

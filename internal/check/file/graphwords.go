@@ -86,8 +86,35 @@ var tensorflowKinds = map[string]kind{
 	"TensorStridedSliceUpdate": scatters,
 }
 
-// torchKinds are the functions and methods of torch that TorchScript calls.
-var torchKinds = map[string]kind{}
+// torchKinds are the functions and methods of torch that TorchScript calls. Those
+// that work in place have the same kind, and "_" at the end.
+var torchKinds = map[string]kind{
+	"to": passes, "float": passes, "int": passes, "bool": passes, "Float": passes, "Int": passes, "Bool": passes, "item": passes, "unsqueeze": passes,
+	"squeeze": passes, "view": passes, "reshape": passes, "expand": passes, "expand_as": passes, "flatten": passes, "permute": passes, "transpose": passes,
+	"t": passes, "contiguous": passes, "clone": passes, "detach": passes, "type_as": passes, "repeat": passes, "tile": passes, "broadcast_to": passes,
+	"alias": passes, "lift_fresh": passes, "NumToTensor": passes, "ScalarImplicit": passes, "IntImplicit": passes, "FloatImplicit": passes, "tensor": passes,
+	"_cast_Float": passes, "return": passes, "long": passes, "double": passes, "half": passes,
+	"abs": bends, "clamp": bends, "clip": bends, "clamp_min": bends, "clamp_max": bends,
+	"size": shapes, "len": shapes, "dim": shapes, "numel": shapes, "shape": shapes, "device": shapes, "dtype": shapes, "layout": shapes, "sym_size": shapes,
+	"zeros_like": shapes, "ones_like": shapes, "empty_like": shapes, "new_zeros": shapes, "new_ones": shapes, "new_empty": shapes, "is_cuda": shapes,
+	"is_floating_point": shapes, "ndimension": shapes, "isinstance": shapes, "_shape_as_tensor": shapes,
+	"full": fills, "zeros": fills,
+	"nonzero": dynamic, "unique": dynamic, "_unique2": dynamic, "unique_consecutive": dynamic, "masked_select": dynamic, "nms": dynamic,
+	"eq": equals, "ne": equals, "equal": equals, "isclose": equals, "allclose": equals, "__contains__": equals, "isin": equals,
+	"lt": orders, "le": orders, "gt": orders, "ge": orders, "less": orders, "greater": orders, "less_equal": orders, "greater_equal": orders,
+	"__not__": logic, "logical_not": logic, "logical_and": logic, "logical_or": logic, "logical_xor": logic, "bitwise_and": logic, "bitwise_or": logic,
+	"bitwise_not": logic, "__and__": logic, "__or__": logic, "__xor__": logic,
+	"sum": reduces, "mean": reduces, "max": reduces, "min": reduces, "amax": reduces, "amin": reduces, "prod": reduces, "all": reduces, "any": reduces,
+	"norm": reduces, "argmax": reduces, "argmin": reduces, "select": reduces, "slice": reduces, "index": reduces, "index_select": reduces, "gather": reduces,
+	"__getitem__": reduces, "topk": reduces, "matmul": reduces, "mm": reduces, "bmm": reduces, "addmm": reduces, "linear": reduces, "conv1d": reduces,
+	"conv2d": reduces, "conv3d": reduces, "_convolution": reduces, "einsum": reduces, "cumsum": reduces, "remainder": reduces, "fmod": reduces, "std": reduces,
+	"var": reduces, "avg_pool2d": reduces, "adaptive_avg_pool2d": reduces, "split": reduces, "chunk": reduces, "unbind": reduces, "dot": reduces,
+	"median": reduces, "narrow": reduces, "count_nonzero": reduces, "tolist": reduces,
+	"rand": chance, "randn": chance, "rand_like": chance, "randn_like": chance, "randint": chance, "bernoulli": chance, "multinomial": chance,
+	"randperm": chance, "normal": chance, "uniform": chance, "time": chance, "manual_seed": chance,
+	"mul": products, "multiply": products, "add": sums, "sub": sums, "rsub": sums, "maximum": sums, "minimum": sums,
+	"scatter": scatters, "masked_scatter": scatters, "slice_scatter": scatters, "select_scatter": scatters,
+}
 
 // remoteOps send what they are given to a service.
 var remoteOps = map[string]bool{

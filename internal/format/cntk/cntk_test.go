@@ -29,8 +29,11 @@ func TestOpen(t *testing.T) {
 	}
 	list, err := cntk.Open(t.Context(), r, size, bound.Default())
 	want := []named.Item{
-		{Kind: named.Text, Key: "type", Value: "CompositeFunction"}, {Kind: named.Text, Key: "root", Value: "Plus7"}, {Kind: named.Text, Key: "uid", Value: "Composite8"},
-		{Kind: named.Custom, Key: "type", Value: "UserDefinedFunction"}, {Kind: named.Python, Key: "module", Value: "evil"},
+		{Kind: named.Text, Key: "type", Value: "CompositeFunction"},
+		{Kind: named.Text, Key: "root", Value: "Plus7"},
+		{Kind: named.Text, Key: "uid", Value: "Composite8"},
+		{Kind: named.Custom, Key: "type", Value: "UserDefinedFunction"},
+		{Kind: named.Python, Key: "module", Value: "evil"},
 		{Kind: named.Custom, Key: "native", Value: "native user-defined function"},
 	}
 	if d := cmp.Diff(want, list.Items, cmpopts.IgnoreFields(named.Item{}, "Start", "End")); d != "" || err != nil {
@@ -47,7 +50,9 @@ func TestOpenV1(t *testing.T) {
 	b := formattest.CNTKV1("BVersion", `C:\evil.dll`, "Plus", "cmd /c dir", "UserDefinedV2Function")
 	list, err := cntk.OpenV1(t.Context(), bytes.NewReader(b), int64(len(b)), bound.Default())
 	want := []named.Item{
-		{Kind: named.Library, Key: "text", Value: `C:\evil.dll`}, {Kind: named.Text, Key: "text", Value: "cmd /c dir"}, {Kind: named.Custom, Key: "text", Value: "UserDefinedV2Function"},
+		{Kind: named.Library, Key: "text", Value: `C:\evil.dll`},
+		{Kind: named.Text, Key: "text", Value: "cmd /c dir"},
+		{Kind: named.Custom, Key: "text", Value: "UserDefinedV2Function"},
 	}
 	if d := cmp.Diff(want, list.Items, cmpopts.IgnoreFields(named.Item{}, "Start", "End")); d != "" || err != nil {
 		t.Error(err, d)

@@ -30,11 +30,14 @@ func TestOpen(t *testing.T) {
 		want []named.Item
 	}{
 		"network": {network(), []named.Item{
-			{Kind: named.Text, Key: "author", Value: "somebody"}, {Kind: named.Custom, Key: "custom layer", Value: "MyLayer"},
-			{Kind: named.Text, Key: "custom layer", Value: "value"}, {Kind: named.Text, Key: "custom layer", Value: "a layer"},
+			{Kind: named.Text, Key: "author", Value: "somebody"},
+			{Kind: named.Custom, Key: "custom layer", Value: "MyLayer"},
+			{Kind: named.Text, Key: "custom layer", Value: "value"},
+			{Kind: named.Text, Key: "custom layer", Value: "a layer"},
 		}},
 		"program": {program(), []named.Item{
-			{Kind: named.Custom, Key: "operation", Value: "custom_layer"}, {Kind: named.Custom, Key: "operation", Value: "MyOp"},
+			{Kind: named.Custom, Key: "operation", Value: "custom_layer"},
+			{Kind: named.Custom, Key: "operation", Value: "MyOp"},
 			{Kind: named.File, Key: "weights", Value: "@model_path/weights/weight.bin"},
 		}},
 	} {

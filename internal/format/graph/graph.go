@@ -42,6 +42,7 @@ const (
 // the functions and bodies that they run.
 type Model struct {
 	Dialect string
+	Member  string // of the container that holds the nodes; "" for the file itself
 	Values  []Value
 	Nodes   []Node
 	Inputs  []int32 // given by the caller, without those that are constants

@@ -195,7 +195,7 @@ func (d *reader) shape(n int32, wide bool) (elements int64, known bool) {
 	}
 	elements = 1
 	for range n {
-		v := int64(0)
+		var v int64
 		if wide {
 			v = int64(d.u64())
 		} else {

@@ -27,7 +27,9 @@ func TestSymbol(t *testing.T) {
 	}
 	list, err := mxnet.Symbol(t.Context(), doc, bound.Default())
 	want := []named.Item{
-		{Kind: named.Python, Key: "op_type", Value: "evil"}, {Kind: named.Text, Key: "name", Value: "$(id)"}, {Kind: named.Library, Key: "lib", Value: "a.so"},
+		{Kind: named.Python, Key: "op_type", Value: "evil"},
+		{Kind: named.Text, Key: "name", Value: "$(id)"},
+		{Kind: named.Library, Key: "lib", Value: "a.so"},
 	}
 	if d := cmp.Diff(want, list.Items, cmpopts.IgnoreFields(named.Item{}, "Start", "End")); d != "" || err != nil {
 		t.Error(err, d)

@@ -3,6 +3,7 @@ package paddle_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,8 +27,10 @@ func TestOpen(t *testing.T) {
 	}
 	list, err := paddle.Open(t.Context(), r, size, bound.Default())
 	want := []named.Item{
-		{Kind: named.Text, Key: "conv2d.format", Value: "NCHW"}, {Kind: named.Python, Key: "py_func"},
-		{Kind: named.Writes, Key: "save"}, {Kind: named.File, Key: "save.file_path", Value: "/tmp/x"},
+		{Kind: named.Text, Key: "conv2d.format", Value: "NCHW"},
+		{Kind: named.Python, Key: "py_func"},
+		{Kind: named.Writes, Key: "save"},
+		{Kind: named.File, Key: "save.file_path", Value: "/tmp/x"},
 	}
 	if d := cmp.Diff(want, list.Items, cmpopts.IgnoreFields(named.Item{}, "Start", "End")); d != "" || err != nil {
 		t.Error(err, d)
@@ -48,7 +51,7 @@ func TestTensors(t *testing.T) {
 		n    int
 		good bool
 	}{
-		"two": {two, 2, true}, "cut": {two[:len(two)-1], 1, false}, "more": {append(two[:len(two):len(two)], 1), 2, false},
+		"two": {two, 2, true}, "cut": {two[:len(two)-1], 1, false}, "more": {append(slices.Clip(two), 1), 2, false},
 		"huge": {huge, 0, false}, "long_description": {append(make([]byte, 16), 0xff, 0xff, 0, 0, 8, 5), 0, false},
 	} {
 		n, err := paddle.Tensors(t.Context(), bytes.NewReader(tt.b), int64(len(tt.b)))

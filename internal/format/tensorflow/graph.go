@@ -115,11 +115,10 @@ func (w *walker) graphs(top *body, lib map[string]*body) {
 
 // An instance is a body in the graph that is built: its ends are values.
 type instance struct {
-	body     *body
-	args     []int32
-	outs     []int32
-	always   []int32
-	resource []bool
+	body   *body
+	args   []int32
+	outs   []int32
+	always []int32
 }
 
 // A builder builds one graph. A function is built once however often it is

@@ -37,7 +37,7 @@ func (s *scope) node(ctx context.Context, n wire.Field) error {
 			op, err = w.d.Text(f, short)
 		case 3:
 			var t string
-			if t, err = w.d.Text(f, short); w.room(1, len(t)) {
+			if t, err = w.d.Text(f, short); w.room(len(t)) {
 				in = append(in, t)
 			}
 		}

@@ -301,7 +301,7 @@ func (w *walker) signature(ctx context.Context, e wire.Field) (outs []string, er
 						return nil
 					}
 					t, err := w.d.Text(f, short)
-					if w.room(1, len(t)) {
+					if w.room(len(t)) {
 						outs = append(outs, t)
 					}
 					return err
@@ -385,7 +385,7 @@ func (w *walker) function(ctx context.Context, fn wire.Field) (name string, b *b
 				case 2, 3:
 					a, err := w.arg(ctx, f)
 					switch {
-					case !w.room(1, len(a.name)):
+					case !w.room(len(a.name)):
 					case f.Num == 2:
 						b.args = append(b.args, a)
 					default:
@@ -400,7 +400,7 @@ func (w *walker) function(ctx context.Context, fn wire.Field) (name string, b *b
 		case 4, 6:
 			key, value, err := w.pair(ctx, f)
 			switch {
-			case !w.room(1, len(key)+len(value)):
+			case !w.room(len(key) + len(value)):
 			case f.Num == 4:
 				b.rets[key] = value
 			default:

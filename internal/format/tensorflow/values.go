@@ -14,10 +14,10 @@ import (
 // maxBodyNames bounds the bytes of names kept of all bodies of a file.
 const maxBodyNames = 64 << 20
 
-// room counts edges and bytes of names before they are kept, and reports whether
-// they may be.
-func (w *walker) room(edges, names int) bool {
-	w.edges += edges
+// room counts an edge and the bytes of its name before it is kept, and reports
+// whether it may be.
+func (w *walker) room(names int) bool {
+	w.edges++
 	w.names += names
 	if w.edges > maxBodyEdges || w.names > maxBodyNames {
 		w.full("nodes and inputs of graphs", maxBodyEdges)
@@ -37,7 +37,7 @@ func loadable(err error) error {
 
 // keep keeps what the graph needs of a node.
 func (s *scope) keep(ctx context.Context, n wire.Field, r raw) error {
-	if !s.w.room(1, len(r.name)+len(r.op)) {
+	if !s.w.room(len(r.name) + len(r.op)) {
 		return nil
 	}
 	stored, variable := r.op == "Const", variables[r.op]
@@ -95,7 +95,7 @@ func (s *scope) function(ctx context.Context, key string, v wire.Field, r *raw) 
 			return nil
 		}
 		name, err := s.w.d.Text(f, short)
-		if s.w.room(1, len(name)) {
+		if s.w.room(len(name)) {
 			r.funcs = append(r.funcs, attrFunc{key, name})
 		}
 		return err
