@@ -126,7 +126,7 @@ func newRule(f []string) (*rule, error) {
 		return nil, err
 	}
 	r := &rule{id: f[1], text: f[5], entropy: entropy, group: group, path: f[4], generic: strings.HasPrefix(f[1], "generic")}
-	for _, mark := range []string{`[\s\S`, `(?s:.)`, ".*", "{250,", "{90,"} {
+	for _, mark := range []string{`[\s\S`, `(?s:.)`, ".*", ",}", "{250,", "{90,"} {
 		r.long = r.long || strings.Contains(r.text, mark)
 	}
 	r.compiled = sync.OnceValues(func() (x expressions, err error) {
