@@ -211,6 +211,13 @@ func FuzzOpen(f *testing.F) {
 		formattest.TFLite("Custom"), formattest.SavedModel(formattest.TFGraph([][]byte{formattest.TFNode("p", "PyFunc", nil)}, nil)),
 		formattest.SevenZip("\x00", "", nil, formattest.SevenEntry{Name: "a.pkl", Data: []byte(number)}),
 		[]byte(`{"auto_map": {"AutoModel": "m.M"}, "_target_": "a.b"}`),
+		(&formattest.Torch7{}).Object("nn.Linear").Table(1).Text("f").Function(formattest.LuaJIT("os", "execute")).Bytes(),
+		(&formattest.Torch7{ASCII: true}).Object("nn.Linear").Table(1).Text("weight").Tensor(1, 2).Bytes(),
+		[]byte("ftrt\x00\x01libcustom.so\x00"), []byte("RKNN\x00\x00\x00\x00http://a"), formattest.XGBinary("binf", "reg:linear", [2]string{"a", "b"}),
+		[]byte("\x0c\xdb\x3a\x2a\x18\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), []byte("A\n2\n1\n1\n13\n1\n7\n"),
+		[]byte(`{"zarr_format": 2, "filters": [{"id": "pickle"}], "dtype": "|O"}`), []byte(`{"schemaVersion": 2, "layers": [{"urls": ["http://a"]}], "weight_map": {"a": "../b"}}`),
+		formattest.ZipWith(formattest.ZipTricks{Prefix: formattest.ELF()}, entry{Name: "m.gguf", Data: (&formattest.GGUF{}).Bytes(nil)}, entry{Name: ".args", Data: []byte("-m\nm.gguf\n")}),
+		formattest.Tar(formattest.TarEntry{Name: "oci-layout", Data: []byte("{}")}, formattest.TarEntry{Name: "index.json", Data: []byte("{}")}, formattest.TarEntry{Name: ".wh.a"}),
 	} {
 		f.Add(b)
 	}
