@@ -139,10 +139,14 @@ func (f *File) graphText(ctx context.Context, b []byte) {
 	if ext := f.ext(); ext != ".pbtxt" && ext != ".pbtext" && ext != ".textproto" && ext != ".prototxt" {
 		return
 	}
-	m, ok, err := tensorflow.OpenText(ctx, b)
+	m, ok, err := tensorflow.OpenText(ctx, b, f.limits())
 	if ok {
 		f.claim(tensorflow.GraphDef)
 		f.TensorFlow = m
+		f.Graphs = append(f.Graphs, m.Graphs...)
+		for _, k := range m.Keras {
+			f.config(ctx, "keras_metadata", []byte(k.Value), k.Start, true)
+		}
 	}
 	if err != nil {
 		f.unread("read/tensorflow", err)

@@ -25,8 +25,8 @@ func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
 	if n == nil || depth > maxExpr || !f.spend(1) {
 		return nothing
 	}
-	kids := func(from int) (in []int32) {
-		for _, k := range n.Kids[min(from, len(n.Kids)):] {
+	kids := func() (in []int32) {
+		for _, k := range n.Kids {
 			in = append(in, f.eval(k, env, depth+1))
 		}
 		return in
@@ -49,7 +49,7 @@ func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
 	case python.Call:
 		return f.call(n, env, depth)
 	case python.Tuple, python.List:
-		in := kids(0)
+		in := kids()
 		v := f.op("list", n, in...)
 		f.parts[v] = in
 		return v
@@ -57,18 +57,18 @@ func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
 		if v := n.Kid(0); n.Text == "-" && v != nil && (v.Kind == python.Number || v.Kind == python.Name && v.Text == "inf") {
 			return f.constant(n, "-"+v.Text, 8)
 		}
-		return f.op(operators[n.Text], n, kids(0)...)
+		return f.op(operators[n.Text], n, kids()...)
 	case python.Binary:
-		return f.op(operators[n.Text], n, kids(0)...)
+		return f.op(operators[n.Text], n, kids()...)
 	case python.Bool:
-		return f.op(operators[n.Text], n, kids(0)...)
+		return f.op(operators[n.Text], n, kids()...)
 	case python.Compare:
 		name, _, _ := strings.Cut(n.Text, ",")
-		return f.op(operators[name], n, kids(0)...)
+		return f.op(operators[name], n, kids()...)
 	case python.IfExp:
 		return f.choose("if", n, f.eval(n.Kid(0), env, depth+1), f.eval(n.Kid(1), env, depth+1), f.eval(n.Kid(2), env, depth+1))
 	case python.Subscript:
-		in := kids(0)
+		in := kids()
 		if parts, i := f.parts[in[0]], n.Kid(1); len(parts) > 0 && i.Kind == python.Number {
 			if k, err := strconv.Atoi(i.Text); err == nil && k >= 0 && k < len(parts) {
 				return parts[k]
@@ -78,7 +78,7 @@ func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
 	case python.Keyword, python.Star:
 		return f.eval(n.Kid(0), env, depth+1)
 	default:
-		return f.op("", n, kids(0)...)
+		return f.op("", n, kids()...)
 	}
 }
 
@@ -169,7 +169,7 @@ func (f *torchRun) call(n *python.Node, env scope, depth int) int32 {
 			}
 			return f.op("forward", n, append([]int32{v}, in...)...)
 		}
-		return f.builtin(name, n, in, env, depth)
+		return f.builtin(name, n, in, env)
 	}
 	switch {
 	case strings.HasPrefix(name, "torch."):
@@ -210,13 +210,8 @@ func (f *torchRun) apply(name string, n *python.Node, in []int32) int32 {
 
 // follow runs a function of the archive on values.
 func (f *torchRun) follow(fn, at *python.Node, in []int32) int32 {
-	if f.depth >= maxCalls {
+	if f.depth >= maxCalls || slices.Contains(f.running, fn) {
 		return f.op("forward", at, in...)
-	}
-	for _, r := range f.running {
-		if r == fn {
-			return f.op("forward", at, in...)
-		}
 	}
 	env := scope{}
 	for i, p := range fn.Kid(0).Kids {
@@ -230,7 +225,7 @@ func (f *torchRun) follow(fn, at *python.Node, in []int32) int32 {
 }
 
 // builtin is a call of a function without a dot.
-func (f *torchRun) builtin(name string, n *python.Node, in []int32, env scope, depth int) int32 {
+func (f *torchRun) builtin(name string, n *python.Node, in []int32, env scope) int32 {
 	switch {
 	case name == "annotate" || name == "unchecked_cast":
 		if len(in) > 1 {

@@ -21,6 +21,7 @@ func TestTensorFlow(t *testing.T) {
 	asset := func(name string) *format.File {
 		return open(t, "saved_model.pb", formattest.SavedModel(formattest.TFGraph([][]byte{node("a", "NoOp", nil)}, nil), field(6, field(2, name))))
 	}
+	text := func(s string) *format.File { return open(t, "graph.pbtxt", []byte(s)) }
 	lite := func(ops ...string) *format.File { return open(t, "m.tflite", formattest.TFLite(ops...)) }
 	ids := func(id ...warden.RuleID) []warden.RuleID { return id }
 	many := make([][]byte, 100_000)
@@ -44,6 +45,9 @@ func TestTensorFlow(t *testing.T) {
 		{Name: "saves_elsewhere", Subject: graph(constant("p", "../../x"), node("s", "SaveV2", []string{"p"})), Want: ids("WDN-MF-051")},
 		{Name: "reads", Subject: graph(constant("p", "/etc/passwd"), node("r", "ReadFile", []string{"p"})), Want: ids("WDN-MF-052")},
 		{Name: "reads_input", Subject: graph(node("r", "ReadFile", []string{"x"})), Want: ids("WDN-MF-052")},
+		{Name: "text_reads", Subject: text(`node { name: "p" op: "Const" attr { key: "value" value { tensor { dtype: DT_STRING string_val: "/etc/passwd" } } } } node { name: "r" op: "ReadFile" input: "p" }`), Want: ids("WDN-MF-052")},
+		{Name: "text_honest_checkpoint", Subject: text(`node { name: "p" op: "Const" attr { key: "value" value { tensor { dtype: DT_STRING string_val: "model" } } } } node { name: "s" op: "SaveV2" input: "p" }`)},
+		{Name: "text_saves_elsewhere", Subject: text(`node { name: "p" op: "Const" attr { key: "value" value { tensor { dtype: DT_STRING string_val: "../../x" } } } } node { name: "s" op: "SaveV2" input: "p" }`), Want: ids("WDN-MF-051")},
 		{Name: "restores_elsewhere", Subject: graph(constant("p", "/data/x"), node("s", "RestoreV2", []string{"p"})), Want: ids("WDN-MF-052")},
 		{Name: "custom", Subject: graph(node("c", "MyOp", nil)), Want: ids("WDN-MF-053")},
 		{Name: "asset", Subject: asset("../../etc/cron.d/x"), Want: ids("WDN-MF-054")},

@@ -3,11 +3,13 @@ package tensorflow_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
 	"github.com/modelwarden/warden/internal/format/formattest"
 	"github.com/modelwarden/warden/internal/format/tensorflow"
@@ -113,7 +115,7 @@ func TestOpenText(t *testing.T) {
 	src := `meta_graphs { graph_def { node { name: "a" op: "Const" } # op: "WriteFile"
   node { name: 'b' op: "Py" # split
     "Func" } library { function { signature { name: "f" } node_def { op:'\x52\145adFile' attr { key: "op: \"PrintV2\"" } } } } } }`
-	m, ok, err := tensorflow.OpenText(t.Context(), []byte(src))
+	m, ok, err := tensorflow.OpenText(t.Context(), []byte(src), bound.Default())
 	if err != nil || !ok || m.Nodes != 3 || !m.Functions["f"] {
 		t.Fatalf("%+v %v %v", m, ok, err)
 	}
@@ -121,20 +123,54 @@ func TestOpenText(t *testing.T) {
 	for _, c := range m.Calls {
 		calls = append(calls, c.Op)
 	}
-	if d := cmp.Diff([]string{"PyFunc", "ReadFile"}, calls); d != "" {
+	if d := cmp.Diff([]string{"ReadFile", "PyFunc"}, calls); d != "" {
 		t.Error(d)
 	}
-	if _, ok, _ := tensorflow.OpenText(t.Context(), []byte("item { id: 1 name: 'cat' }")); ok {
+	if _, ok, _ := tensorflow.OpenText(t.Context(), []byte("item { id: 1 name: 'cat' }"), bound.Default()); ok {
 		t.Error("labels are a graph")
+	}
+}
+
+// TestMessageText looks that constants reach file operators through a text, and
+// that places are those of the text.
+func TestMessageText(t *testing.T) {
+	src := `# a graph
+node { name: "p" op: "Const" attr { key: "value" value { tensor { dtype: DT_STRING tensor_shape {} string_val: "/etc/" 'passwd' } } } }
+node: < name: "r", op: "ReadFile"; input: ["p"] device: "" >
+node { name: "w" op: "Const" attr { key: "value" value { tensor { dtype: DT_FLOAT tensor_shape { dim { size: 2 } } float_val: 1.5f float_val: -0x1 } } } [a.b]: { x: 1 } }
+library { function { signature { name: "f" input_arg { name: "x" type: DT_RESOURCE } output_arg { name: "y" type: DT_FLOAT } } ret { key: "y" value: "n:y:0" } node_def { name: "n" op: "Id" input: "x" } } }
+node { name: "o" op: "Neg" input: "w" }
+versions { producer: 440 }`
+	m, ok, err := tensorflow.OpenText(t.Context(), []byte(src), bound.Default())
+	if err != nil || !ok || m.Nodes != 5 || !m.Functions["f"] || len(m.Calls) != 1 || len(m.Graphs) == 0 {
+		t.Fatalf("%+v %v %v", m, ok, err)
+	}
+	c := m.Calls[0]
+	if d := cmp.Diff([]string{"/etc/passwd"}, c.Texts); d != "" || !strings.HasPrefix(src[c.Start:c.End], `< name: "r"`) || !strings.HasSuffix(src[c.Start:c.End], ">") {
+		t.Errorf("%s at %q", d, src[c.Start:c.End])
+	}
+	var values []string
+	for _, v := range m.Graphs[0].Values {
+		if v.Head != "" {
+			values = append(values, v.Head)
+		}
+	}
+	if d := cmp.Diff([]string{"1.5"}, values); d != "" {
+		t.Error(d)
+	}
+	deep := strings.Repeat(`library { function { node_def { attr { key: "f" value { func { attr { key: "f" value { func {`, 40)
+	if _, _, err := tensorflow.OpenText(t.Context(), []byte("node { name: 'a' op: 'NoOp' } "+deep), bound.Default()); !errors.Is(err, detect.ErrLimit) {
+		t.Errorf("deep text: %v", err)
 	}
 }
 
 func FuzzOpenText(f *testing.F) {
 	f.Add([]byte(`node { name: "a" op: "\x50\171Func" 'x' # c`))
 	f.Add([]byte("op:'\\"))
+	f.Add([]byte("meta_graphs { graph_def { node { name: 'a' op: 'Const' attr { key: 'value' value { tensor { float_val: [1, -2.5] } } } } library { function {} } } }"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, _, err := tensorflow.OpenText(t.Context(), b)
-		if err != nil {
+		m, _, err := tensorflow.OpenText(t.Context(), b, bound.Default())
+		if err != nil && !errors.Is(err, detect.ErrLimit) {
 			t.Error(err)
 		}
 		for _, u := range m.Ops {

@@ -2,19 +2,32 @@ package tensorflow
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format/bound"
 )
 
-// OpenText lists the operators of a graph in the text format of protobuf, which
-// the loaders of TensorFlow take too. The constants that reach an operator are
-// not followed. It reports false if the text names no operator.
+// OpenText walks a graph in the text format of protobuf, which the loaders of
+// TensorFlow take too. Of a text that is no message it lists the operators, and
+// does not follow the constants that reach them. It reports false if the text
+// names no operator.
 //
 // Source: the protocol buffers documentation, "Text Format Language".
-func OpenText(ctx context.Context, src []byte) (*Model, bool, error) {
+func OpenText(ctx context.Context, src []byte, lim bound.Limits) (*Model, bool, error) {
+	m, ok, err := messageText(ctx, src, lim)
+	if ok && m != nil {
+		return m, true, err
+	}
+	m, ok, err2 := openWords(ctx, src)
+	return m, ok, errors.Join(err, err2)
+}
+
+// openWords lists the operators of a text.
+func openWords(ctx context.Context, src []byte) (*Model, bool, error) {
 	m := &Model{Ops: map[string]Use{}, Functions: map[string]bool{}}
 	s := &textScanner{src: src}
 	for steps := 0; ; steps++ {
@@ -81,7 +94,7 @@ func (s *textScanner) next() (string, bool) {
 		c := s.src[s.i]
 		switch start := s.i; {
 		case c == '"' || c == '\'':
-			s.quoted()
+			s.quoted(short)
 		case c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z':
 			for s.i < len(s.src) && (s.src[s.i] == '_' || s.src[s.i]|0x20 >= 'a' && s.src[s.i]|0x20 <= 'z' || s.src[s.i] >= '0' && s.src[s.i] <= '9') {
 				s.i++
@@ -106,16 +119,16 @@ func (s *textScanner) strings() (string, bool) {
 		if s.i >= len(s.src) || s.src[s.i] != '"' && s.src[s.i] != '\'' {
 			return out.String(), found
 		}
-		text := s.quoted()
+		text := s.quoted(short)
 		if found = true; out.Len() < short {
 			out.WriteString(text[:min(len(text), short)])
 		}
 	}
 }
 
-// quoted passes a quoted text and returns what it stands for. One that is not
+// quoted passes a quoted text and returns what the head of it stands for. One that is not
 // closed ends with its line.
-func (s *textScanner) quoted() string {
+func (s *textScanner) quoted(most int) string {
 	quote := s.src[s.i]
 	s.i++
 	start := s.i
@@ -129,10 +142,10 @@ func (s *textScanner) quoted() string {
 	s.i = min(end+1, len(s.src))
 	raw := string(s.src[start:end])
 	if !strings.Contains(raw, `\`) {
-		return raw
+		return raw[:min(len(raw), most)]
 	}
 	var out []byte
-	for rest := raw[:min(len(raw), short)]; rest != ""; {
+	for rest := raw[:min(len(raw), most)]; rest != ""; {
 		if len(rest) > 1 && rest[0] == '\\' && rest[1] >= '0' && rest[1] <= '7' { // one to three digits
 			n := 2
 			for n < min(4, len(rest)) && rest[n] >= '0' && rest[n] <= '7' {
