@@ -192,16 +192,19 @@ func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]
 	open := make([]span, len(r.rules))
 	var hits []Hit
 	var failed error
+	found := map[bool]int{} // generic ones apart: they may not hide the others
 	flush := func(i int) {
 		s := open[i]
 		open[i] = span{}
-		if s.end == 0 || len(hits) >= maxFound {
+		if s.end == 0 || found[r.rules[i].generic] >= maxFound {
 			return
 		}
 		if failed = ctx.Err(); failed != nil {
 			return
 		}
+		before := len(hits)
 		hits, failed = r.match(r.rules[i], name, b, s, hits)
+		found[r.rules[i].generic] += len(hits) - before
 	}
 	words := 0
 	r.words.Each(b, func(word, start, end int) bool {
@@ -238,7 +241,16 @@ func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]
 	slices.SortFunc(hits, func(a, b Hit) int {
 		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), boolean(a.Generic)-boolean(b.Generic), cmp.Compare(a.Rule, b.Rule))
 	})
-	return slices.CompactFunc(hits, func(a, b Hit) bool { return b.Start < a.End }), failed
+	apart := hits[:0] // one place is one secret
+	for _, h := range hits {
+		switch n := len(apart); {
+		case n == 0 || h.Start >= apart[n-1].End:
+			apart = append(apart, h)
+		case apart[n-1].Generic && !h.Generic: // the rule that knows more counts
+			apart[n-1] = h
+		}
+	}
+	return apart, failed
 }
 
 func boolean(b bool) int {
@@ -304,7 +316,7 @@ func (r *Rules) match(x *rule, name string, b []byte, s span, hits []Hit) ([]Hit
 		return hits, err
 	}
 	part := b[s.start:s.end]
-	for _, m := range e.match.FindAllSubmatchIndex(part, maxFound) {
+	for _, m := range e.match.FindAllSubmatchIndex(part, -1) {
 		if m[1] == len(part) && s.end < len(b) {
 			continue // it may go on
 		}

@@ -101,6 +101,15 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestMany hides one real token behind generic ones.
+func TestMany(t *testing.T) {
+	text := strings.Repeat(`"api_key": "`+letters(mixed, 32)+"\",\n", 3000) + "x = ghp" + "_" + letters(mixed, 36) + "\n"
+	hits, err := load(t).Find(t.Context(), "a.json", []byte(text), 0, len(text))
+	if err != nil || len(hits) < 1001 || hits[len(hits)-1].Rule != "github-pat" {
+		t.Errorf("%d hits, %v", len(hits), err)
+	}
+}
+
 func TestRedact(t *testing.T) {
 	whole := "hf" + "_" + letters(small, 34)
 	if got := secret.Redact(whole); got != whole[:4]+"… (37 characters)" {
