@@ -239,7 +239,6 @@ func TestTextThatLoadersActOn(t *testing.T) {
 		clean      bool
 	}{
 		{"broken.pkl", "(dp0\nS'a\n", false},
-		{"modeling.py", "import os\n", false},
 		{"setup.sh", "echo hello\n", false},
 		{"model_config.yaml", "model:\n  _target_: os.system\n", false},
 		{"conf.yml", "x: !!python/object/apply:os.system [id]\n", false},

@@ -68,7 +68,6 @@ var unexamined = []struct {
 	has, what string
 }{
 	{[]string{".pkl", ".pickle", ".dill", ".joblib", ".pt", ".pth", ".ckpt", ".npy", ".npz"}, "", "named like a pickle, and no loader would read it as one"},
-	{[]string{".py", ".pyw"}, "", "Python source is not examined yet"},
 	{[]string{".sh", ".bash", ".ps1", ".bat", ".cmd"}, "", "scripts are not examined yet"},
 }
 

@@ -35,6 +35,7 @@ func All() []*detect.Detector[*format.File] {
 		engines,
 		parts,
 		images,
+		pythonSource,
 		pickles,
 	})
 }
