@@ -18,6 +18,7 @@ import (
 // What names code in a configuration.
 const (
 	KeyTarget   = "_target_"          // Hydra, NeMo: called
+	KeyNeMo     = "target"            // NeMo: imported and built, in the configurations of an archive
 	KeyTag      = "tag"               // YAML: what follows "!!python/"
 	KeyAutoMap  = "auto_map"          // transformers: imported with trust_remote_code
 	KeyPipeline = "custom_pipelines"  // transformers: imported with trust_remote_code
@@ -30,14 +31,21 @@ const (
 
 // yaml looks for code that a YAML text names.
 func (f *File) yaml(ctx context.Context, b []byte) {
-	if !yamltext.May(b, KeyTarget) {
+	keys := []string{KeyTarget}
+	if f.In == "nemo" {
+		keys = append(keys, KeyNeMo)
+	}
+	if !yamltext.May(b, keys...) {
 		return
 	}
-	items, err := yamltext.Scan(ctx, b, KeyTarget)
+	items, err := yamltext.Scan(ctx, b, keys...)
 	if err != nil {
 		f.unread("read/yaml", err)
 	}
 	for _, i := range items {
+		if i.Key == KeyNeMo && !strings.ContainsAny(i.Value, ".$") { // names of other things
+			continue
+		}
 		if !i.Known {
 			f.unread("read/yaml", fmt.Errorf("%s at byte %d is made of other values: %w", i.Key, i.Start, detect.ErrLimit))
 			continue

@@ -66,7 +66,7 @@ func reference(p *detect.Pass[*format.File], r format.Reference) {
 		p.Emit(warden.Finding{Rule: id, Severity: sev, At: at(p.Subject, r.Start, r.End), Evidence: strings.Trim(r.Key+"="+r.Name, "="), Message: message})
 	}
 	switch r.Key {
-	case format.KeyTarget:
+	case format.KeyTarget, format.KeyNeMo:
 		switch sev := judgeName(r.Name); sev {
 		case warden.Critical:
 			emit("WDN-MF-087", sev, "Loading the configuration calls a function that harms. Reached by: hydra.utils.instantiate, nemo restore_from.")
