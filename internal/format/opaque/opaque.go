@@ -12,10 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/bound"
+	"github.com/modelwarden/warden/internal/text"
 )
 
 // The formats.
@@ -62,8 +62,7 @@ func Sniff(head []byte, ext string) (format string, start int64, certain bool) {
 
 const (
 	step     = 256 << 10
-	longest  = 4096 // bytes of one text; a longer one is cut into such
-	shortest = 5
+	around   = 2048 // bytes of a text that are kept before and behind what tells
 	maxTexts = 10_000
 )
 
@@ -76,54 +75,45 @@ var telling = []string{
 // goes.
 func Open(ctx context.Context, r io.ReaderAt, size int64, format string, start int64, lim bound.Limits) (*Blob, error) {
 	b := &Blob{Format: format, Start: start}
-	buf := make([]byte, min(step, size))
-	var run []byte
-	keep := func(end int64) error {
-		text := string(run)
-		at := end - int64(len(run))
-		run = run[:0]
-		if len(text) < shortest || !worth(text) {
-			return nil
-		}
-		if len(b.Texts) >= min(maxTexts, lim.Members) {
-			return fmt.Errorf("more than %d texts: %w", len(b.Texts), detect.ErrLimit)
-		}
-		b.Texts = append(b.Texts, Text{text, at})
-		return nil
+	words, err := text.NewWords(telling)
+	if err != nil {
+		return b, err
 	}
+	buf := make([]byte, min(2*around+step, size))
+	end := int64(0) // of the last text
 	for at := int64(0); at < size; at += step {
 		if err := ctx.Err(); err != nil {
 			return b, fmt.Errorf("stopped at byte %d of %d: %w", at, size, err)
 		}
-		part := buf[:min(step, size-at)]
-		if n, err := r.ReadAt(part, at); n < len(part) {
-			return b, fmt.Errorf("read at %d: %w", at+int64(n), errors.Join(err, io.ErrUnexpectedEOF))
+		from := max(0, at-around)
+		part := buf[:min(size, at+step+around)-from]
+		if n, err := r.ReadAt(part, from); n < len(part) {
+			return b, fmt.Errorf("read at %d: %w", from+int64(n), errors.Join(err, io.ErrUnexpectedEOF))
 		}
-		for i, c := range part {
-			if c >= ' ' && c < 0x7f && len(run) < longest {
-				run = append(run, c)
-				continue
+		full := false
+		words.Each(part, func(_, first, last int) bool {
+			place := from + int64(first)
+			if place < at || place >= at+step || place < end {
+				return true // of a part before, of the next one, or of the last text
 			}
-			if len(run) > 0 {
-				if err := keep(at + int64(i)); err != nil {
-					return b, err
-				}
+			if full = len(b.Texts) >= min(maxTexts, lim.Members); full {
+				return false
 			}
-			if c >= ' ' && c < 0x7f {
-				run = append(run, c)
+			for first > 0 && printable(part[first-1]) && place-(from+int64(first)) < around && from+int64(first) > end {
+				first--
 			}
+			for last < len(part) && printable(part[last]) && from+int64(last)-place < around {
+				last++
+			}
+			b.Texts = append(b.Texts, Text{string(part[first:last]), from + int64(first)})
+			end = from + int64(last)
+			return true
+		})
+		if full {
+			return b, fmt.Errorf("more than %d texts: %w", len(b.Texts), detect.ErrLimit)
 		}
 	}
-	return b, keep(size)
+	return b, nil
 }
 
-// worth reports whether a text names something.
-func worth(text string) bool {
-	small := strings.ToLower(text)
-	for _, t := range telling {
-		if strings.Contains(small, t) {
-			return true
-		}
-	}
-	return false
-}
+func printable(c byte) bool { return c >= ' ' && c < 0x7f }
