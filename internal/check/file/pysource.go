@@ -45,7 +45,7 @@ func runPythonSource(ctx context.Context, p *detect.Pass[*format.File]) error {
 		return detect.ErrNotExamined
 	}
 	if f.Size > maxSource {
-		return fmt.Errorf("Python source of %d bytes, at most %d: %w", f.Size, maxSource, detect.ErrLimit)
+		return fmt.Errorf("source of %d bytes, at most %d: %w", f.Size, maxSource, detect.ErrLimit)
 	}
 	text := make([]byte, f.Size)
 	if n, err := f.R.ReadAt(text, 0); n < len(text) {
