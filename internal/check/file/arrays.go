@@ -8,6 +8,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format"
+	"github.com/modelwarden/warden/internal/format/pickle"
 )
 
 // disguises finds content that the name does not promise: arrays that are
@@ -81,7 +82,8 @@ func runDisguises(_ context.Context, p *detect.Pass[*format.File]) error {
 // acts reports whether a pickle does anything: text can look like a tiny one.
 func acts(f *format.File) bool {
 	for _, s := range f.Pickles {
-		if len(s.Effects) > 0 || s.Protocol >= 2 && s.Stopped {
+		named := func(e pickle.Effect) bool { return e.Kind != pickle.Identifier || s.Stopped } // a line that begins with P
+		if slices.ContainsFunc(s.Effects, named) || s.Protocol >= 2 && s.Stopped {
 			return true
 		}
 	}

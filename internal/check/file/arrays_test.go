@@ -21,6 +21,7 @@ func TestDisguises(t *testing.T) {
 		{Name: "numbers", Subject: open(t, "a.npy", npy("'<f4'", "(2,)", "12345678"))},
 		{Name: "structured", Subject: open(t, "a.npy", npy("[('a', '<f4'), ('b', '<i2', (2,))]", "(1,)", "12345678"))},
 		{Name: "text", Subject: open(t, "a.json", []byte(`{"a": 1}`))},
+		{Name: "text_in_old_encoding", Subject: open(t, "a.txt", []byte("Python \x1b$B$N3+H/\x1b(B 1990\n"))},
 		{Name: "pickle_as_pickle", Subject: open(t, "a.pkl", []byte(number))},
 		{Name: "objects", Subject: open(t, "a.npy", npy("'|O'", "(1,)", number)), Want: ids("WDN-MF-030")},
 		{Name: "object_field", Subject: open(t, "a.npy", npy("[('a', '|O')]", "(1,)", number)), Want: ids("WDN-MF-030")},
