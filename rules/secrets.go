@@ -5,11 +5,14 @@ import _ "embed"
 //go:embed secrets/gitleaks.txt
 var secretTable string
 
-// Secrets returns the rules about secrets in text, as [secret.Parse] of the text
-// room reads them: one fact per line, tab-separated. Lines that begin with # are
-// comments. The rules come from gitleaks (MIT); origin, commit and checksum are
-// in the comments.
-func Secrets() string { return secretTable }
+//go:embed secrets/examples.txt
+var secretExamples string
+
+// Secrets returns the rules about secrets in text, as Parse of text/secret reads
+// them: one fact per line, tab-separated. Lines that begin with # are comments.
+// The rules come from gitleaks (MIT); origin, commit and checksum are in the
+// comments. Before them stand well-known values that are no secrets.
+func Secrets() string { return secretExamples + secretTable }
 
 //go:embed modelfile/collector_hosts.txt
 var collectorHosts string

@@ -69,6 +69,8 @@ func TestSearches(t *testing.T) {
 		{Name: "secret_in_attribute", Subject: open(t, "m.h5", ft.HDF5{Attrs: [][2]string{{"note", "use " + access() + " to load"}}}.Bytes()), Want: secrets},
 		{Name: "generic", Subject: open(t, "a.yaml", []byte("api_key: "+token(12)+"7"+token(12)+"\n")), Want: secrets},
 		{Name: "placeholder", Subject: open(t, "README.md", []byte("export HF_TOKEN=hf"+"_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\nAKIAIOSFODNN7EXAMPLE\ntoken: <your token>\n"))},
+		{Name: "example_of_documentation", Subject: open(t, "a.json", []byte(`{"token": "`+"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"+".eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIn0."+token(43)+`"}`))},
+		{Name: "token_of_session", Subject: open(t, "a.json", []byte(`{"token": "`+"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"+".eyJ1c2VyIjoiYWRtaW4iLCJpZCI6OTl9X1Rh."+token(43)+`"}`)), Want: secrets},
 		{Name: "webhook", Subject: tensors("https://discord.com/api/webhooks/1/x"), Want: collected},
 		{Name: "subdomain", Subject: open(t, "config.json", []byte(`{"u": "http://user:pw@a.b.NGROK.io:8080/x"}`)), Want: collected},
 		{Name: "address_in_weights", Subject: full(t, "m.safetensors", weights([]byte("\x00https://webhook.site/x"))), Want: collected},
