@@ -63,7 +63,7 @@ func runParts(ctx context.Context, p *detect.Pass[*format.File]) error {
 		p.Emit(warden.Finding{Rule: id, Severity: sev, At: at(f, start, end), Evidence: evidence, Message: message})
 	}
 	known := slices.ContainsFunc(f.References, func(r format.Reference) bool {
-		return r.Key == format.KeyCodec && slices.Contains(objectCodecs, codecName(r.Name))
+		return r.Key == format.KeyCodec && (codecName(r.Name) == "pickle" || slices.Contains(objectCodecs, codecName(r.Name)))
 	})
 	for i, r := range f.References {
 		if i%4096 == 0 && ctx.Err() != nil {
