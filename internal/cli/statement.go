@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ type statement struct {
 }
 
 // newStatement reads the key before anything is scanned.
-func newStatement(f *scanFlags, paths []string) (*statement, error) {
+func (a *app) newStatement(ctx context.Context, f *scanFlags, paths []string) (*statement, error) {
 	switch {
 	case f.attest == "" && f.key == "":
 		return &statement{}, nil
@@ -50,7 +51,7 @@ func newStatement(f *scanFlags, paths []string) (*statement, error) {
 	if err != nil {
 		return nil, usage("--attest: %w", err)
 	}
-	signer, err := readSigner(f.key)
+	signer, err := a.signer(ctx, f.key)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func newStatement(f *scanFlags, paths []string) (*statement, error) {
 }
 
 // readSigner reads a private key from a PEM file.
-func readSigner(name string) (*attest.Signer, error) {
+func (a *app) readSigner(name string) (*attest.Signer, error) {
 	text, err := readKeyFile(name)
 	if err != nil {
 		return nil, usage("--key: %w", err)
