@@ -48,7 +48,7 @@ var torchSpaces = []string{
 	"aten", "prim", "prims", "quantized", "_quantized", "quantized_decomposed", "torchvision", "image", "torchaudio", "torchtext", "inductor", "mkldnn",
 	"mkldnn_prepacked", "prepacked", "xnnpack", "sparse", "static_runtime", "onednn", "cuda", "profiler", "rngprims", "debugprims", "fbgemm", "metal",
 	"metal_prepack", "vulkan", "vulkan_prepack", "mps", "torch_scatter", "torch_sparse", "torch_cluster", "torch_spline_conv", "_caffe2", "_test", "higher_order",
-	"_c10d_functional", "c10d_functional", "_dtensor", "torchao", "executorch", "dim_order_ops", "llama", "tensorexpr", "training", "streaming", "nnc", "inductor_prims", "pyg",
+	"_c10d_functional", "c10d_functional", "_dtensor", "torchao", "executorch", "dim_order_ops", "llama", "tensorexpr", "training", "streaming", "nnc", "inductor_prims", "pyg", "rnn", "_nnapi",
 }
 
 // torchEffects are operators that reach outside, by what they do.
