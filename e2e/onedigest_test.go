@@ -108,6 +108,14 @@ func TestOneDigest(t *testing.T) {
 			t.Errorf("the statement is about %v (%v), the registry has %s", s.Subjects, err, digest)
 		}
 	})
+	t.Run("signed_and_verified", func(t *testing.T) {
+		sig := filepath.Join(dir, "clean.sig")
+		p.must(0, "sign", clean, "--signature", sig, "--key", filepath.Join(dir, "ci.key"))
+		if out := p.must(0, "verify", clean, "--signature", sig, "--key", filepath.Join(dir, "ci.pub")); !strings.Contains(out, "1 of 1 as signed") {
+			t.Errorf("verify says:\n%s", out)
+		}
+		p.must(1, "verify", hostile, "--signature", sig, "--key", filepath.Join(dir, "ci.pub"))
+	})
 	t.Run("looked_into", func(t *testing.T) {
 		var in struct {
 			Members []struct {

@@ -126,13 +126,9 @@ func (s *statement) write() error {
 	case len(s.files) == 0:
 		return fmt.Errorf("no statement was written: %s holds no files", s.root)
 	}
-	m, err := registry.Manifest{Files: s.files}.Encode()
+	subjects, err := manifestSubjects(registry.Manifest{Files: s.files})
 	if err != nil {
 		return err
-	}
-	subjects := []warden.Digest{warden.Sum(m)}
-	for _, f := range s.files {
-		subjects = append(subjects, f.Digest)
 	}
 	st, err := attest.New(attest.ScanType, s.scan, subjects...)
 	if err != nil {

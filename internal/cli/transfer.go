@@ -135,6 +135,16 @@ const (
 	uploadTries  = 4
 )
 
+// hashed returns the digest and the size of an open file.
+func hashed(f *os.File) (warden.Digest, int64, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, f)
+	if err != nil {
+		return warden.Digest{}, 0, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return warden.Digest(h.Sum(nil)), n, nil
+}
+
 // upload brings one file to the server, if it is not there already. It hashes
 // first: the server checks that what arrives has that digest.
 func (c *client) upload(ctx context.Context, f localFile) (fileOf, error) {
@@ -143,12 +153,11 @@ func (c *client) upload(ctx context.Context, f localFile) (fileOf, error) {
 		return fileOf{}, err
 	}
 	defer file.Close() //nolint:errcheck // only read
-	h := sha256.New()
-	size, err := io.Copy(h, file)
+	d, size, err := hashed(file)
 	if err != nil {
-		return fileOf{}, fmt.Errorf("read %s: %w", f.name, err)
+		return fileOf{}, err
 	}
-	out := fileOf{f.path, warden.Digest(h.Sum(nil)).String(), size}
+	out := fileOf{f.path, d.String(), size}
 	var we *warden.Error
 	resp, err := c.do(ctx, http.MethodHead, "/api/v1/blobs/"+out.Digest, nil, nil)
 	if err == nil {
