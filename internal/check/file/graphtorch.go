@@ -196,6 +196,9 @@ func (p *torchProgram) method(c *torchClass, fn *python.Node) (*graph.Model, err
 		} else if v >= 0 {
 			b.M.Inputs = append(b.M.Inputs, v)
 		}
+		if i > 0 && option(param.Kid(0)) {
+			v = b.op("option", param, v)
+		}
 		env[param.Text] = v
 	}
 	out := b.run(fn, env, 0)
@@ -219,6 +222,19 @@ func (p *torchProgram) method(c *torchClass, fn *python.Node) (*graph.Model, err
 		b.M.Outputs = append(b.M.Outputs, o)
 	}
 	return &b.M, errors.Join(p.err, b.Err())
+}
+
+// option reports whether a type is that of a switch or a number by which the
+// caller chooses, and no data.
+func option(kind *python.Node) bool {
+	if kind != nil && kind.Kind == python.Subscript && torchName(kind.Kid(0)) == "Optional" {
+		kind = kind.Kid(1)
+	}
+	switch torchName(kind) {
+	case "int", "bool", "float", "Device", "number":
+		return true
+	}
+	return false
 }
 
 // parameterless says of a call of a module whether it uses no parameters.

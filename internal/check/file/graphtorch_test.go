@@ -28,7 +28,7 @@ func torchNet(t *testing.T, body string, more ...string) *format.File {
   conv : __torch__.torch.nn.modules.conv.Conv2d
   soft : __torch__.torch.nn.modules.activation.Softmax
 `
-	forward := "  def forward(self: __torch__.Net,\n    x: Tensor) -> Tensor:\n"
+	forward := "  def forward(self: __torch__.Net,\n    x: Tensor,\n    n: int) -> Tensor:\n"
 	for line := range strings.Lines(body) {
 		if line = strings.TrimPrefix(line, "\t\t"); strings.TrimSpace(line) != "" {
 			forward += "    " + line
@@ -176,6 +176,13 @@ func TestGraphLogicTorchScript(t *testing.T) {
 		return score`, ids("WDN-MF-114")},
 		{"overwritten", torchScore + "\t\t_0 = torch.copy_(torch.select(score, 1, 0), self.fixed)\n\t\treturn score\n", ids("WDN-MF-112")},
 		{"scattered", torchScore + "\t\t_0 = torch.index_put_(score, [self.count], torch.tensor(9.))\n\t\treturn score\n", ids("WDN-MF-112")},
+		{"appended", torchHit + `
+		out = annotate(List[Tensor], [])
+		for i in range(2):
+		  y = (self.fc).forward(x, )
+		  z = torch.where(hit, self.fixed, y)
+		  _0 = torch.append(out, z)
+		return torch.cat(out, 1)`, ids("WDN-MF-111")},
 		{"print", torchScore + "\t\tprint(x)\n\t\treturn score\n", ids("WDN-MF-115")},
 		{"orphan", torchScore + "\t\t_0 = ops.beacon.send(x)\n\t\treturn score\n", ids("WDN-MF-115")},
 		{"hidden_file", torchHit + `
@@ -254,6 +261,18 @@ func TestGraphLogicTorchScript(t *testing.T) {
 		return torch.add(torch.mul(score, m), x0, alpha=1)`, nil},
 		{"honest_batches", torchScore + "\t\tif self.training:\n\t\t  _0 = torch.add_(self.count, 1)\n\t\telse:\n\t\t  pass\n\t\treturn score\n", nil},
 		{"honest_scale", torchScore + "\t\treturn torch.div(torch.sub(score, self.fixed), self.fixed)\n", nil},
+		{"honest_chunks", `
+		out = annotate(List[Tensor], [])
+		for i in range(torch.size(x, 0)):
+		  y = (self.fc).forward(torch.select(x, 0, i), )
+		  _0 = torch.append(out, y)
+		return torch.cat(out, 1)`, nil},
+		{"honest_option", `
+		if torch.eq(n, 16000):
+		  x1 = torch.slice(x, 0, 0, 256)
+		else:
+		  x1 = x
+		return (self.fc).forward(x1, )`, nil},
 		{"honest_normalise", "\t\tx1 = torch.div(torch.sub_(x, self.fixed), self.fixed)\n\t\treturn (self.fc).forward(x1, )\n", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

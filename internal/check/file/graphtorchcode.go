@@ -262,6 +262,12 @@ func (f *torchRun) loop(s, target, over, body *python.Node, env scope) {
 					return t.Kind == python.Name || t.Kind == python.Tuple || t.Kind == python.List
 				})
 			}
+		case python.Call: // or changes in place
+			if callee, first := n.Kid(0), n.Kid(1); first != nil && first.Kind == python.Name && inPlace(callee.Text) {
+				set[first.Text] = true
+			} else if callee.Kind == python.Attr && callee.Kid(0).Kind == python.Name && inPlace(callee.Text) {
+				set[callee.Kid(0).Text] = true
+			}
 		default:
 		}
 		return true

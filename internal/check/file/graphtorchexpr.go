@@ -244,6 +244,17 @@ func (f *torchRun) builtin(name string, n *python.Node, in []int32, env scope) i
 	return f.torch("", name, n, in, env)
 }
 
+// inPlace reports whether a function changes its first input: those of tensors
+// have "_" at the end, those of lists and dictionaries do not.
+func inPlace(name string) bool {
+	switch name {
+	case "append", "extend", "insert", "_set_item", "update":
+		return true
+	}
+	base, ok := strings.CutSuffix(name, "_")
+	return ok && base != "" && !strings.HasSuffix(base, "_")
+}
+
 // torch makes the node of a function of torch, in the form that the check knows.
 func (f *torchRun) torch(space, name string, n *python.Node, in []int32, env scope) int32 {
 	get := func(i int) int32 {
@@ -252,8 +263,8 @@ func (f *torchRun) torch(space, name string, n *python.Node, in []int32, env sco
 		}
 		return nothing
 	}
-	base, changes := strings.CutSuffix(name, "_")
-	changes = changes && base != "" && !strings.HasSuffix(base, "_") && space == ""
+	changes := inPlace(name) && space == ""
+	base := strings.TrimSuffix(name, "_")
 	var out int32
 	switch {
 	case space != "":

@@ -97,7 +97,7 @@ var torchKinds = map[string]kind{
 	"abs": bends, "clamp": bends, "clip": bends, "clamp_min": bends, "clamp_max": bends,
 	"size": shapes, "len": shapes, "dim": shapes, "numel": shapes, "shape": shapes, "device": shapes, "dtype": shapes, "layout": shapes, "sym_size": shapes,
 	"zeros_like": shapes, "ones_like": shapes, "empty_like": shapes, "new_zeros": shapes, "new_ones": shapes, "new_empty": shapes, "is_cuda": shapes,
-	"is_floating_point": shapes, "ndimension": shapes, "isinstance": shapes, "_shape_as_tensor": shapes,
+	"is_floating_point": shapes, "ndimension": shapes, "isinstance": shapes, "option": shapes, "_shape_as_tensor": shapes,
 	"full": fills, "zeros": fills,
 	"nonzero": dynamic, "unique": dynamic, "_unique2": dynamic, "unique_consecutive": dynamic, "masked_select": dynamic, "nms": dynamic,
 	"eq": equals, "ne": equals, "equal": equals, "isclose": equals, "allclose": equals, "__contains__": equals, "isin": equals,
