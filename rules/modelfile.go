@@ -10,6 +10,16 @@ var callableTable string
 // Lines that begin with # are comments.
 func Callables() string { return callableTable }
 
+//go:embed modelfile/callables_generated.tsv
+var generatedCallables string
+
+// GeneratedCallables returns what tools/callables found out about callables of
+// Python packages: tab-separated lines, sorted by name, of name, kind, tier,
+// effect, the way to the effect, and the trees. Lines that begin with # come
+// first and say what the tiers and trees are. It is meant to be searched as it
+// is: reading all of it would cost more than a scan of a small file.
+func GeneratedCallables() string { return generatedCallables }
+
 //go:embed modelfile/tensorflow_ops.txt
 var tensorflowOps string
 

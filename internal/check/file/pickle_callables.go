@@ -15,6 +15,9 @@ const (
 	tierKnown                 // importing it does nothing; the name is not in the table
 	tierClasses               // so too, and classes here may be built by __new__ and given state
 	tierVetted                // may be called
+	tierInert                 // a class: neither calling it nor giving it state runs anything
+	tierBuilt                 // a class: building it by __new__ and giving it state runs nothing
+	tierReaches               // a function that comes to something dangerous
 	tierDangerous             // may not
 )
 
@@ -25,6 +28,10 @@ type callable struct {
 	class  bool   // certainly a class
 	effect string // of a dangerous one: see verbs; of a vetted one "calls", "construct", "inner"
 	exact  bool
+
+	// What tools/callables found out, if via is not "".
+	via    string // the way to the effect
+	builds bool   // the effect comes with building the object, not just with calling the class
 }
 
 // callables is the table of rules/modelfile, parsed when it is first needed.
@@ -58,18 +65,82 @@ func parseCallables() map[string]callable {
 	return table
 }
 
-// row returns the longest match for a dotted name: itself, or a prefix.
+// row returns what the tables say about a dotted name. A name that people
+// wrote down counts most, then one that tools/callables found out about, then
+// the longest prefix. Below a prefix that is dangerous nothing else counts.
 func row(full string) callable {
 	table := callables()
 	if c, ok := table[full]; ok {
 		return c
 	}
+	var wide callable
 	for end := len(full); end > 0; end = strings.LastIndexByte(full[:end], '.') {
 		if c, ok := table[full[:end]+"."]; ok {
-			return c
+			wide = c
+			break
 		}
 	}
-	return callable{}
+	if wide.tier == tierDangerous {
+		return wide
+	}
+	if c, ok := generated(full); ok {
+		if c.builds {
+			c.tier = max(c.tier, wide.tier) // what its state holds decides, see patch
+		}
+		return c
+	}
+	return wide
+}
+
+// generated looks a name up in the table of tools/callables, by halving: the
+// lines are sorted, and none of them is read before.
+func generated(full string) (callable, bool) {
+	text := rules.GeneratedCallables()
+	low, high := 0, len(text) // starts of lines
+	for low < high {
+		mid := low + strings.LastIndexByte(text[low:(low+high)/2], '\n') + 1
+		end := mid + strings.IndexByte(text[mid:], '\n')
+		if end < mid {
+			end = len(text)
+		}
+		name, rest, _ := strings.Cut(text[mid:end], "\t")
+		switch {
+		case name == full:
+			return generatedRow(name, rest), true
+		case name < full || text[mid] == '#':
+			low = min(end+1, len(text))
+		default:
+			high = mid
+		}
+	}
+	return callable{}, false
+}
+
+func generatedRow(name, rest string) callable {
+	kind, rest, _ := strings.Cut(rest, "\t")
+	grade, rest, _ := strings.Cut(rest, "\t")
+	effect, rest, _ := strings.Cut(rest, "\t")
+	via, _, _ := strings.Cut(rest, "\t")
+	c := callable{name: name, class: kind == "class", exact: true}
+	switch grade {
+	case "inert":
+		c.tier = tierInert
+		return c
+	case "new":
+		c.tier = tierBuilt
+		return c
+	case "reaches":
+		c.tier = tierReaches
+	case "builds":
+		c.tier, c.builds = tierKnown, true
+	case "dangerous":
+		c.tier = tierDangerous
+		if c.class {
+			c.tier = tierKnown // what its arguments are decides
+		}
+	}
+	c.effect, c.via = effect, via
+	return c
 }
 
 // unmistakable are modules that are dangerous to find under any name.

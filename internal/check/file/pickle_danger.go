@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -50,11 +51,63 @@ func (j *judge) danger(i int, e pickle.Effect, c callable, name string) {
 	case effect == "patch" && c.name == "copyreg.add_extension":
 		v.severity = warden.High
 	}
+	if c.via != "" {
+		v = reached(c, v, e.Value)
+	}
 	cause := e.Value.Expr()
 	if v.rule == rulePickleNested {
 		cause = name
 	}
 	j.add(v.rule, v.severity, e.Start, e.End, cause, v.sentence, e.Value.Expr())
+}
+
+// strong are the effects that make it dangerous to hand a function on. Many
+// honest functions come to the others: a tokenizer reads its data with pickle.
+var strong = map[string]bool{"shell": true, "spawn": true, "code": true, "native": true, "process": true}
+
+// reached adapts a verb to what tools/callables found out about a function: it
+// is not the function itself that does it, and without arguments nothing of the
+// file's choice flows there.
+func reached(c callable, v verb, call pickle.Value) verb {
+	if c.effect == "import" || len(call.Args().Items()) == 0 && len(call.Keywords().Items()) == 0 {
+		v.severity = min(v.severity, warden.High)
+	}
+	v.sentence += " It comes to " + c.via + "."
+	return v
+}
+
+// arms judges that a class is called, with text that reads like code or a
+// path, whose construction comes to something dangerous.
+func (j *judge) arms(e pickle.Effect, c callable, name string) {
+	j.ran, j.of(e.Value.Callee()).covered = true, true
+	v, ok := verbs[c.effect]
+	if !ok {
+		v = verbs["code"]
+	}
+	v = reached(c, v, e.Value)
+	if e.Value.How() == pickle.New && !c.builds {
+		v.severity = warden.Medium
+	}
+	j.add(v.rule, v.severity, e.Start, e.End, name, v.sentence, e.Value.Expr())
+}
+
+// armed judges the state of an object whose __setstate__ comes to something
+// dangerous: honest state holds no code.
+func (j *judge) armed(e pickle.Effect, c callable, name string) {
+	if !c.builds {
+		return
+	}
+	for _, v := range e.State.Items() {
+		text := v.Text()
+		for _, sign := range [...]string{"__import__", "exec(", "eval(", "system(", "import os", "import sys", "subprocess", "__builtins__", "__subclasses__", "open("} {
+			if strings.Contains(text[:min(len(text), 1<<16)], sign) {
+				j.ran = true
+				j.add(rulePickleFunction, warden.High, e.Start, e.End, name,
+					fmt.Sprintf("Loading gives code as state to an object of the class %s, which comes to %s.", name, c.via), v.Expr())
+				return
+			}
+		}
+	}
 }
 
 // leadsOn reports whether the machine followed what the call at i returns or

@@ -196,6 +196,12 @@ func (j *judge) invokeGlobal(i int, e pickle.Effect, module, path string) {
 		j.danger(i, e, c, name)
 		return
 	}
+	if c.tier == tierReaches && !j.handsOver(e, name) {
+		j.ran, j.of(callee).covered = true, true
+		j.add(rulePickleFunction, warden.High, e.Start, e.End, name,
+			fmt.Sprintf("Loading calls %s, which comes to %s.", name, c.via), e.Value.Expr())
+		return
+	}
 	if c.tier == tierVetted {
 		if c.effect == "calls" || c.effect == "construct" {
 			j.handsOver(e, name)
@@ -217,6 +223,14 @@ func (j *judge) invokeGlobal(i int, e pickle.Effect, module, path string) {
 	}
 	u := j.of(callee)
 	active := looksActive(e.Value)
+	if c.tier == tierInert || c.tier == tierBuilt && e.Value.How() == pickle.New {
+		j.class(e, c, callee, e.Value.How(), name)
+		return
+	}
+	if c.class && c.via != "" && active {
+		j.arms(e, c, name)
+		return
+	}
 	if e.Value.How() == pickle.New || (c.class || classLike(path) || rebuilds(path, c) || u.built && len(textsOf(e.Value)) == 0) && !active {
 		j.class(e, c, callee, e.Value.How(), name)
 		return
@@ -243,7 +257,11 @@ func (j *judge) followed(i int, e pickle.Effect) bool {
 func (j *judge) class(e pickle.Effect, c callable, g pickle.Value, how pickle.How, name string) {
 	j.of(g).covered = j.of(g).covered || c.tier != tierDangerous
 	switch {
-	case c.tier == tierVetted, c.tier == tierClasses && how == pickle.New, c.tier == tierDangerous && !isException(name):
+	case c.tier == tierVetted, (c.tier == tierClasses || c.tier == tierBuilt) && how == pickle.New, c.tier == tierInert, c.tier == tierDangerous && !isException(name):
+		return
+	case c.builds, c.via != "" && how != pickle.New:
+		j.add(rulePickleClass, warden.Medium, e.Start, e.End, name,
+			fmt.Sprintf("Loading builds an object of the class %s, which can come to %s.", name, c.via), e.Value.Expr())
 		return
 	}
 	j.add(rulePickleClass, warden.Medium, e.Start, e.End, name,
@@ -258,7 +276,7 @@ func (j *judge) handsOver(e pickle.Effect, to string) bool {
 		for _, g := range part.Callables(maxCallables) {
 			m, p, _ := g.Global()
 			c := classify(m, p)
-			if c.tier != tierDangerous || isException(p) || p == "" && !unmistakable[m] {
+			if c.tier != tierDangerous || isException(p) || p == "" && !unmistakable[m] || c.via != "" && !strong[c.effect] {
 				continue
 			}
 			j.of(g).covered, hit, j.ran = true, true, true
@@ -286,6 +304,7 @@ func (j *judge) patch(e pickle.Effect) {
 	case pickle.Call:
 		if m, p, ok := obj.Callee().Global(); ok {
 			j.companion(e, p)
+			j.armed(e, classify(m, p), dotted(m, p))
 			if c := classify(m, p); c.tier != tierDangerous || c.effect != "lookup" && c.effect != "import" {
 				return
 			}
@@ -337,6 +356,9 @@ func (j *judge) imported(i int, e pickle.Effect) {
 		switch {
 		case e.Swept:
 			j.add(rulePickleImport, warden.High, e.Start, e.End, name, fmt.Sprintf("Behind the point where reading stopped, the file names %s.", name), name)
+		case c.via != "" && !strong[c.effect] && (u.covered || u.called): // the call was judged
+		case c.via != "" && !strong[c.effect]:
+			j.add(rulePickleImport, warden.Medium, e.Start, e.End, name, fmt.Sprintf("Loading imports %s, which can come to %s.", name, c.via), name)
 		case u.covered, path == "" && i > 0 && j.s.Effects[i-1].End == e.End:
 		default:
 			j.add(rulePickleImport, warden.High, e.Start, e.End, name, fmt.Sprintf("Loading imports %s, ready to be called.", name), name)
