@@ -31,3 +31,20 @@ func TestListIsBounded(t *testing.T) {
 		t.Error("a list without end")
 	}
 }
+
+// FuzzList keeps names until the list is full: what is kept is what came first.
+func FuzzList(f *testing.F) {
+	f.Add("a b c", 2)
+	f.Fuzz(func(t *testing.T, names string, most int) {
+		lim := bound.Default()
+		lim.Members = most
+		l := named.NewList(lim)
+		all := strings.Fields(names)
+		for _, n := range all {
+			l.Add(named.Item{Key: n})
+		}
+		if kept := max(0, min(most, len(all))); len(l.Items) != kept || (l.Err() != nil) != (kept < len(all)) {
+			t.Errorf("%d of %d kept, at most %d, error %v", len(l.Items), len(all), most, l.Err())
+		}
+	})
+}
