@@ -7,10 +7,12 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"os/exec"
@@ -29,7 +31,15 @@ func main() {
 	binary := flag.String("binary", "bin/warden", "program under test")
 	corpus := flag.String("corpus", "", "labelled corpus: a folder with MANIFEST.tsv")
 	generate := flag.String("generate", "", "only write the inputs of the speed runs into this folder")
+	hash := flag.String("hash", "", "only hash the files of this folder")
 	flag.Parse()
+	if *hash != "" {
+		if err := hashAll(*hash); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if *generate != "" {
 		if err := inputs(*generate); err != nil {
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -227,6 +237,75 @@ func speed(binary string) error {
 			return err
 		}
 		fmt.Printf("| %s | %.1f ms | %.1f ms | %d MB |\n", c.name, float64(m.wall.Microseconds())/1000, float64(m.cpu.Microseconds())/1000, m.rss>>20)
+	}
+	fmt.Println()
+	return signing(binary, dir)
+}
+
+// signed is the size of each of the two files that are signed, in bytes.
+const signed = 1 << 30
+
+// signing signs and verifies a model of two files, and compares the processor
+// time with that of SHA-256 over the same bytes, by the program's own reader.
+func signing(binary, dir string) error {
+	model, key := filepath.Join(dir, "model"), filepath.Join(dir, "key")
+	err := os.MkdirAll(model, 0o700)
+	for _, name := range []string{"a.bin", "b.bin"} {
+		f, cerr := os.Create(filepath.Join(model, name))
+		if err = errors.Join(err, cerr); err != nil {
+			return err
+		}
+		err = errors.Join(err, f.Truncate(signed), f.Close())
+	}
+	if err != nil {
+		return err
+	}
+	if text, err := exec.Command(binary, "key", "generate", "--out", key).CombinedOutput(); err != nil {
+		return fmt.Errorf("key: %w: %s", err, text)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	sig := filepath.Join(dir, "model.sig")
+	fmt.Printf("Signing and verifying 2 files of %d MiB, %d processors:\n\n| case | wall | CPU | peak memory |\n|---|--:|--:|--:|\n", signed>>20, runtime.NumCPU())
+	for _, c := range []struct {
+		name, program string
+		args          []string
+	}{
+		{"SHA-256 alone, one after the other", self, []string{"-hash", model}},
+		{"warden sign", binary, []string{"sign", model, "--signature", sig, "--key", key + ".key"}},
+		{"warden verify", binary, []string{"verify", model, "--signature", sig, "--key", key + ".pub"}},
+		{"warden sign, one processor", "env", []string{"GOMAXPROCS=1", binary, "sign", model, "--signature", sig, "--key", key + ".key"}},
+		{"warden sign, blake3", binary, []string{"sign", model, "--signature", sig, "--key", key + ".key", "--hash", "blake3"}},
+	} {
+		m, err := measure(c.program, c.args...)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s | %.2f s | %.2f s | %d MB |\n", c.name, m.wall.Seconds(), m.cpu.Seconds(), m.rss>>20)
+	}
+	return nil
+}
+
+// hashAll hashes the files of a folder, one after the other.
+func hashAll(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for _, e := range list {
+		f, err := os.Open(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		h := sha256.New()
+		_, err = io.CopyBuffer(h, struct{ io.Reader }{f}, buf)
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+		fmt.Printf("%x\n", h.Sum(nil))
 	}
 	return nil
 }
