@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/attest/keyless"
+	"github.com/modelwarden/warden/internal/attest/kms"
 	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -172,10 +174,10 @@ func storedManifest(name string) (oms.Manifest, error) {
 }
 
 // keyForms says which keys --key takes.
-const keyForms = "file (PEM) or env://NAME"
+const keyForms = "file (PEM), env://NAME, vault-transit://KEY, awskms:///ARN, gcpkms://… or azurekms://VAULT/KEY"
 
 // signer opens a private key by its address.
-func (a *app) signer(_ context.Context, uri string) (*attest.Signer, error) {
+func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
 	if name, ok := strings.CutPrefix(uri, "env://"); ok {
 		text := a.Getenv(name)
 		if text == "" {
@@ -184,6 +186,13 @@ func (a *app) signer(_ context.Context, uri string) (*attest.Signer, error) {
 		key, err := attest.ParsePrivatePEM([]byte(text))
 		if err != nil {
 			return nil, usage("--key env://%s: %w", name, err)
+		}
+		return attest.NewSigner(key)
+	}
+	if slices.ContainsFunc(kms.Schemes(), func(s string) bool { return strings.HasPrefix(uri, s) }) {
+		key, err := kms.Open(ctx, uri, kms.Config{Getenv: a.Getenv})
+		if err != nil {
+			return nil, fmt.Errorf("--key %s: %w", uri, err)
 		}
 		return attest.NewSigner(key)
 	}
