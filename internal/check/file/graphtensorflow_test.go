@@ -1,11 +1,17 @@
 package file
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/format"
 	"github.com/modelwarden/warden/internal/format/formattest"
+	"github.com/modelwarden/warden/internal/format/tensorflow"
 )
 
 type tfnet = formattest.TFNet
@@ -175,4 +181,23 @@ func TestGraphLogicTensorFlow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzGraphTensorFlow looks that hostile graphs end, and end alike.
+func FuzzGraphTensorFlow(f *testing.F) {
+	for i, c := range tfCases() {
+		if i%5 == 0 {
+			f.Add(c.net.File())
+		}
+	}
+	all := []string{tensorflow.SavedModel, tensorflow.MetaGraph, tensorflow.GraphDef}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, _ := tensorflow.Open(t.Context(), bytes.NewReader(b), int64(len(b)), all, format.DefaultLimits())
+		subject := &format.File{Path: "m", TensorFlow: m, Graphs: m.Graphs}
+		one := detect.Run(t.Context(), warden.Ref{}, subject, detect.DefaultLimits(), graphLogic)
+		two := detect.Run(t.Context(), warden.Ref{}, subject, detect.DefaultLimits(), graphLogic)
+		if d := cmp.Diff(one.Findings, two.Findings); d != "" || !one.Complete() {
+			t.Error(one.Statuses, d)
+		}
+	})
 }
