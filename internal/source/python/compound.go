@@ -1,7 +1,5 @@
 package python
 
-import "slices"
-
 // compound reads a compound statement. It returns nil, and reads nothing, if
 // there is none.
 func (p *parser) compound() *Node {
@@ -15,7 +13,7 @@ func (p *parser) compound() *Node {
 		p.next()
 		test := p.named()
 		body := p.block()
-		return trim(p.node(While, start, "", test, body, p.orElse()))
+		return p.trim(p.node(While, start, "", test, body, p.orElse()))
 	case tTry:
 		return p.try()
 	case tWith:
@@ -48,15 +46,10 @@ func (p *parser) compound() *Node {
 	return nil
 }
 
-// trim lets a statement end where its last kid ends, not where its last token
-// stands.
-func trim(n *Node) *Node {
-	for _, k := range slices.Backward(n.Kids) {
-		if k != nil && k.Kind == Block {
-			n.End = k.End
-			break
-		}
-	}
+// trim lets a statement end where its last block ends, not where its last
+// token stands.
+func (p *parser) trim(n *Node) *Node {
+	n.End = max(p.last, n.Start)
 	return n
 }
 
@@ -68,7 +61,7 @@ func (p *parser) ifs() *Node {
 		p.next()
 		test := p.named()
 		body := p.block()
-		p.push(trim(p.node(If, head, "", test, body, nil)))
+		p.push(p.trim(p.node(If, head, "", test, body, nil)))
 		if p.kind != tElif {
 			break
 		}
@@ -78,8 +71,9 @@ func (p *parser) ifs() *Node {
 	p.stack = p.stack[:mark]
 	for i := len(arms) - 1; ; i-- {
 		n := arms[i]
+		p.trim(n)
 		if tail != nil && !p.failed {
-			n.Kids[2], n.End = tail, tail.End
+			n.Kids[2] = tail
 			p.measure(n)
 		}
 		if i == 0 || p.failed {
@@ -104,7 +98,7 @@ func (p *parser) fors(start int32, flag Flag) *Node {
 	p.expect(tIn)
 	iter := p.starExprs()
 	body := p.block()
-	n := trim(p.node(For, start, "", target, iter, body, p.orElse()))
+	n := p.trim(p.node(For, start, "", target, iter, body, p.orElse()))
 	n.Flag = flag
 	return n
 }
@@ -161,7 +155,7 @@ func (p *parser) try() *Node {
 			}
 		}
 		block := p.block()
-		p.push(trim(p.node(Handler, at, name, typ, block)))
+		p.push(p.trim(p.node(Handler, at, name, typ, block)))
 	}
 	if len(p.stack) > mark+3 {
 		p.stack[mark+1] = p.orElse()
@@ -173,19 +167,7 @@ func (p *parser) try() *Node {
 	}
 	n := p.take(Try, start, "", mark)
 	n.Flag = flag
-	n.End = lastEnd(n)
-	return n
-}
-
-// lastEnd returns where the kid ends that ends last.
-func lastEnd(n *Node) int32 {
-	end := n.Start
-	for _, k := range n.Kids {
-		if k != nil {
-			end = max(end, k.End)
-		}
-	}
-	return end
+	return p.trim(n)
 }
 
 // exceptTypes reads the types of a handler. Several without brackets are those
@@ -214,8 +196,8 @@ func (p *parser) with(start int32, flag Flag) *Node {
 	body := p.block()
 	p.stack[mark] = body
 	n := p.take(With, start, "", mark)
-	n.Flag, n.End = flag, body.End
-	return n
+	n.Flag = flag
+	return p.trim(n)
 }
 
 // parenthesisedItems reads with (a as b, c as d): the form of Python 3.9, if
@@ -315,8 +297,8 @@ func (p *parser) def(start int32, flag Flag, mark int) *Node {
 	}
 	body := p.block()
 	n := p.headed(Func, start, name, mark, params, returns, generic, body)
-	n.Flag, n.End = flag, body.End
-	return n
+	n.Flag = flag
+	return p.trim(n)
 }
 
 // headed makes a node of kids and the decorators from mark.
@@ -351,8 +333,7 @@ func (p *parser) class(mark int) *Node {
 	}
 	body := p.block()
 	n := p.headed(Class, start, name, mark, generic, args, body)
-	n.End = body.End
-	return n
+	return p.trim(n)
 }
 
 // typeParams reads [T, *Ts, **P] if it stands here.

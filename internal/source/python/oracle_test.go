@@ -32,7 +32,7 @@ func dump(b *strings.Builder, n *python.Node, quiet bool) {
 	}
 	if !quiet {
 		switch n.Kind {
-		case python.Block, python.Params, python.Param, python.Args, python.WithItem, python.Case, python.PatKeyword, python.Comp:
+		case python.Block, python.Params, python.Param, python.Args, python.TypeParams, python.WithItem, python.Case, python.PatKeyword, python.Comp:
 		default:
 			pos = fmt.Sprintf("%d-%d", n.Start, n.End)
 		}
@@ -87,10 +87,15 @@ func dumpFile(t *testing.T, name string) (string, []python.Error) {
 }
 
 // TestOracle compares trees with those of the reference, where it is
-// installed: over every file of its standard library if WARDEN_ORACLE names a
-// folder or is "all", else over a sample.
+// installed: over every file of the folder that WARDEN_ORACLE names, or of its
+// standard library if that is "all", else over a sample of the latter.
+// WARDEN_PYTHON names another interpreter than python3, of 3.10 or later.
 func TestOracle(t *testing.T) {
-	py, err := exec.LookPath("python3")
+	py := os.Getenv("WARDEN_PYTHON")
+	if py == "" {
+		py = "python3"
+	}
+	py, err := exec.LookPath(py)
 	if err != nil {
 		t.Skip("python3 is not installed")
 	}

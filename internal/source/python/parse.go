@@ -22,6 +22,7 @@ type parser struct {
 	depth  int
 	failed bool
 	end    int32 // of the token before
+	last   int32 // the same, white space left out: where a block ends
 	stack  []*Node
 }
 
@@ -37,6 +38,9 @@ func (p *parser) next() {
 		return
 	}
 	p.end = p.toks[p.i].end
+	if k := p.kind; k != tNewline && k != tIndent && k != tDedent {
+		p.last = p.end
+	}
 	p.i++
 	p.kind = p.toks[p.i].kind
 	if p.i&0xfff == 0 && p.stop() != nil {
@@ -300,7 +304,7 @@ func (p *parser) rest() *Node {
 	p.exit()
 	n := p.take(Block, start, "", mark)
 	if len(n.Kids) > 0 {
-		n.Start, n.End = n.Kids[0].Start, n.Kids[len(n.Kids)-1].End
+		n.Start, n.End = n.Kids[0].Start, p.last
 	}
 	p.accept(tDedent)
 	return n
@@ -340,7 +344,7 @@ func (p *parser) block() *Node {
 	p.simple()
 	n := p.take(Block, start, "", mark)
 	if len(n.Kids) > 0 {
-		n.End = n.Kids[len(n.Kids)-1].End
+		n.End = p.last
 	}
 	return n
 }

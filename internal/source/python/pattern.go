@@ -38,13 +38,11 @@ func (p *parser) match() *Node {
 		}
 		body := p.block()
 		n := p.node(Case, at, "", pattern, guard, body)
-		n.End = body.End
-		p.push(n)
+		p.push(p.trim(n))
 	}
 	p.expect(tDedent)
 	n := p.take(Match, start, "", mark)
-	n.End = lastEnd(n)
-	return n
+	return p.trim(n)
 }
 
 // namedOrTuple reads a, b, *c with assignments inside.

@@ -77,7 +77,7 @@ class Dump:
         self.node("AnnAssign", n, "", n.target, n.annotation, n.value)
 
     def x_FunctionDef(self, n, flag=""):
-        self.node("Func" + flag, n, n.name, ("Params", None, "", *self.params(n.args)), n.returns, None, self.block(n.body), n.decorator_list)
+        self.node("Func" + flag, n, n.name, ("Params", None, "", *self.params(n.args)), n.returns, self.generic(n), self.block(n.body), n.decorator_list)
 
     def x_AsyncFunctionDef(self, n):
         self.x_FunctionDef(n, "1")
@@ -96,11 +96,27 @@ class Dump:
             out.append(("Param32", None, a.kwarg.arg, a.kwarg.annotation, None))
         return out
 
+    def generic(self, n):
+        params = getattr(n, "type_params", None)
+        return ("TypeParams", None, "", params) if params else None
+
+    def x_TypeVar(self, n, flag=""):
+        self.node("TypeParam" + flag, n, n.name, getattr(n, "bound", None), getattr(n, "default_value", None))
+
+    def x_TypeVarTuple(self, n):
+        self.x_TypeVar(n, "16")
+
+    def x_ParamSpec(self, n):
+        self.x_TypeVar(n, "32")
+
+    def x_TypeAlias(self, n):
+        self.node("TypeAlias", n, "", n.name, self.generic(n), n.value)
+
     def x_Lambda(self, n):
         self.node("Lambda", n, "", ("Params", None, "", *self.params(n.args)), n.body)
 
     def x_ClassDef(self, n):
-        self.node("Class", n, n.name, None, ("Args", None, "", *self.ordered(n.bases, n.keywords)), self.block(n.body), n.decorator_list)
+        self.node("Class", n, n.name, self.generic(n), ("Args", None, "", *self.ordered(n.bases, n.keywords)), self.block(n.body), n.decorator_list)
 
     def x_Call(self, n):
         self.node("Call", n, "", n.func, *self.ordered(n.args, n.keywords))
@@ -191,7 +207,7 @@ class Dump:
         pos = self.pos(n)
         self.quiet += 1
         self.out.append("(FString %s " % pos)
-        self.any(n.values)
+        self.any([v for v in n.values if not (isinstance(v, ast.Constant) and v.value == "")])
         self.out.append(")")
         self.quiet -= 1
 
