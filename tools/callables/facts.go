@@ -63,6 +63,7 @@ type function struct {
 // reached says that a function comes to an effect.
 type reached struct {
 	from mask // parameters that flow there
+	mode mask // parameters that decide whether a file is written or read; 0: it is written
 	far  int  // calls in between
 	via  string
 	next *function

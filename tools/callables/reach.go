@@ -63,9 +63,10 @@ func (w *world) update(f *function) bool {
 	for _, c := range f.calls {
 		fns, bound, name := w.callees(f, c)
 		if s, ok := w.sinks[name]; ok && len(fns) == 0 {
-			effect, m, ok := s.hit(c)
+			effect, r, ok := s.hit(c)
 			if ok {
-				changed = f.note(effect, reached{m, 0, name, nil}) || changed
+				r.via = name
+				changed = f.note(effect, r) || changed
 			}
 			continue
 		}
@@ -78,7 +79,11 @@ func (w *world) update(f *function) bool {
 				if m == 0 && (!severe[effect] || r.from != 0 && constant(c)) {
 					continue
 				}
-				changed = f.note(effect, reached{m, r.far + 1, r.via, g}) || changed
+				mode, ok := c.passMode(g, bound, r.mode)
+				if !ok {
+					continue
+				}
+				changed = f.note(effect, reached{from: m, mode: mode, far: r.far + 1, via: r.via, next: g}) || changed
 			}
 		}
 	}
@@ -99,7 +104,7 @@ func constant(c call) bool {
 func (f *function) note(effect string, r reached) bool {
 	old, ok := f.reach[effect]
 	switch {
-	case !ok, old.from == 0 && r.from != 0:
+	case !ok, old.from == 0 && r.from != 0, old.mode != 0 && r.mode == 0 && r.from&^old.from == 0 && r.from != 0:
 		f.reach[effect] = r
 		return true
 	case r.from&^old.from != 0:
@@ -112,28 +117,68 @@ func (f *function) note(effect string, r reached) bool {
 
 // hit says what the call of a sink does, and which parameters of the caller
 // decide it.
-func (s sink) hit(c call) (effect string, m mask, ok bool) {
+func (s sink) hit(c call) (effect string, r reached, ok bool) {
 	effect = s.effect
 	if effect == "stop" {
-		return "", 0, false
+		return "", r, false
 	}
 	for _, a := range s.args {
-		m |= c.given(a)
+		r.from |= c.given(a)
 	}
 	if effect == "open" {
 		mode := ""
-		var from mask
 		for i, a := range c.args {
 			if a.name == "mode" || i == 1 && a.name == "" {
-				mode, from = a.text, a.from
+				mode, r.mode = a.text, a.from
 			}
 		}
-		if from == 0 && !strings.ContainsAny(mode, "wax+") {
-			return "", 0, false
+		if r.mode == 0 && !strings.ContainsAny(mode, "wax+") {
+			return "", r, false
 		}
 		effect = "write"
 	}
-	return effect, m, m != 0 || severe[effect] && !constant(c) || effect == "shell" || effect == "spawn"
+	return effect, r, r.from != 0 || severe[effect] && !constant(c) || effect == "shell" || effect == "spawn"
+}
+
+// passMode follows the mode of a file that parameters of g decide: a caller
+// that passes none, or one for reading, does not write.
+func (c call) passMode(g *function, bound bool, mode mask) (mask, bool) {
+	if mode == 0 {
+		return 0, true
+	}
+	at := 0
+	if bound && g.method {
+		at = 1
+	}
+	var from mask
+	for _, a := range c.args {
+		into := -1
+		switch {
+		case a.star || a.name == "**":
+			from |= a.from
+			continue
+		case a.name != "":
+			for i, p := range g.params {
+				if p == a.name {
+					into = i
+				}
+			}
+		default:
+			into = at
+			at++
+		}
+		if into < 0 || mode&bit(into) == 0 || into == 0 && g.method {
+			continue
+		}
+		if a.known && strings.ContainsAny(a.text, "wax+") && len(a.text) <= 4 {
+			return 0, true
+		}
+		from |= a.from
+	}
+	if g.method && mode&bit(0) != 0 { // the object holds it
+		from |= c.recv
+	}
+	return from, from != 0
 }
 
 // given returns what the argument comes from that a row of sinks names.
