@@ -66,10 +66,10 @@ type RunMetadata struct {
 func PredicateTypes() map[string]string {
 	return map[string]string{
 		"scan": ScanType, "provenance": ProvenanceType,
-		"approval": "https://modelwarden.dev/approval/v1", "risk-assessment": "https://modelwarden.dev/risk-assessment/v1",
-		"dataset-manifest": "https://modelwarden.dev/dataset-manifest/v1", "certify-bad": "https://modelwarden.dev/certify-bad/v1", "certify-good": "https://modelwarden.dev/certify-good/v1",
+		"approval": ApprovalType, "risk-assessment": "https://modelwarden.dev/risk-assessment/v1",
+		"dataset-manifest": "https://modelwarden.dev/dataset-manifest/v1", "certify-bad": CertifyBadType, "certify-good": CertifyGoodType,
 		"test-result": "https://in-toto.io/attestation/test-result/v0.1", "vulns": "https://in-toto.io/attestation/vulns/v0.2", "release": "https://in-toto.io/attestation/release/v0.1",
 		"cyclonedx": "https://cyclonedx.org/bom", "spdx": "https://spdx.dev/Document", "scai": "https://in-toto.io/attestation/scai/v0.3",
-		"svr": "https://in-toto.io/attestation/svr/v0.2", "vsa": "https://slsa.dev/verification_summary/v1",
+		"svr": SVRType, "vsa": VSAType,
 	}
 }

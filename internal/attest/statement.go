@@ -1,11 +1,8 @@
 package attest
 
 import (
-	"crypto/ecdsa"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,33 +79,12 @@ func SignStatement(signer *Signer, s warden.Statement) ([]byte, error) {
 	return signer.Sign(payload)
 }
 
-// A Trusted is one signer that is trusted for some predicate types.
-type Trusted struct {
-	ID         string // how claims and explanations name the signer
-	Key        *ecdsa.PublicKey
-	Predicates []string  // predicate types; none: trusted for nothing
-	NotBefore  time.Time // zero: always
-	NotAfter   time.Time // zero: for ever
-	Revoked    bool
-}
-
-// A TrustStore is the list of trusted signers. The zero value trusts nobody.
-type TrustStore []Trusted
-
 // A Rejection says why an envelope did not become a claim. Its Envelope is the
 // index in the input.
 type Rejection struct {
 	Envelope int
 	Err      error
 }
-
-// Errors in a [Rejection], besides [ErrMalformed] and [ErrSignature].
-var (
-	ErrUntrusted = errors.New("signer is not trusted for this predicate")
-	ErrExpired   = errors.New("signer's trust is not valid at this time")
-	ErrRevoked   = errors.New("signer is revoked")
-	ErrSubject   = errors.New("statement is about something else")
-)
 
 // Verify returns the claims about subject that the envelopes prove, and a
 // reason for each envelope that proves none. A key inside an envelope is never
@@ -128,33 +104,44 @@ func Verify(subject warden.Digest, envelopes [][]byte, trust TrustStore, now tim
 }
 
 func verifyOne(subject warden.Digest, b []byte, trust TrustStore, now time.Time) (warden.Claim, error) {
-	e, err := DecodeEnvelope(b)
+	return VerifyStatement(Subject{Digest: subject}, b, trust, now)
+}
+
+// VerifyStatement returns the claim about a subject that an envelope, which was
+// received at a time, proves.
+func VerifyStatement(about Subject, b []byte, trust TrustStore, received time.Time) (warden.Claim, error) {
+	e, s, err := Open(b)
 	if err != nil {
 		return warden.Claim{}, err
 	}
-	if e.PayloadType != PayloadType {
-		return warden.Claim{}, fmt.Errorf("%w: payload type %q", ErrMalformed, e.PayloadType)
-	}
-	s, err := Decode(e.Payload)
-	if err != nil {
-		return warden.Claim{}, err
-	}
-	if s.Subjects[0] != subject {
-		return warden.Claim{}, fmt.Errorf("%w: %v, want %v", ErrSubject, s.Subjects[0], subject)
+	if s.Subjects[0] != about.Digest {
+		return warden.Claim{}, fmt.Errorf("%w: %v, want %v", ErrSubject, s.Subjects[0], about.Digest)
 	}
 	err = ErrUntrusted
 	for _, t := range trust {
-		if !slices.Contains(t.Predicates, s.PredicateType) || e.verify(t.Key) != nil {
+		if t.Key == nil || e.verify(t.Key) != nil {
 			continue
 		}
-		switch {
-		case t.Revoked:
-			err = fmt.Errorf("%s: %w", t.ID, ErrRevoked)
-		case !t.NotBefore.IsZero() && now.Before(t.NotBefore), !t.NotAfter.IsZero() && now.After(t.NotAfter):
-			err = fmt.Errorf("%s: %w", t.ID, ErrExpired)
-		default:
-			return warden.Claim{Statement: s, Signer: t.ID, Verified: now, Until: t.NotAfter}, nil
+		if err = t.For(s.PredicateType, about); err != nil {
+			continue
+		}
+		if err = t.Holds(received); err == nil {
+			return warden.Claim{Statement: s, Signer: t.ID, Verified: received}, nil
 		}
 	}
 	return warden.Claim{}, err
+}
+
+// Open reads an envelope and the statement in it, strictly, without looking at
+// the signature.
+func Open(b []byte) (Envelope, warden.Statement, error) {
+	e, err := DecodeEnvelope(b)
+	if err != nil {
+		return Envelope{}, warden.Statement{}, err
+	}
+	if e.PayloadType != PayloadType {
+		return Envelope{}, warden.Statement{}, fmt.Errorf("%w: payload type %q", ErrMalformed, e.PayloadType)
+	}
+	s, err := Decode(e.Payload)
+	return e, s, err
 }

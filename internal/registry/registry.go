@@ -244,11 +244,13 @@ type Member struct {
 
 // A Statement is a signed envelope as it was received.
 type Statement struct {
-	Payload       warden.Digest // of the envelope's payload: its name here
+	ID            warden.Digest // its name here; zero means Payload
+	Payload       warden.Digest // of the envelope's payload
 	PredicateType string
-	Signer        string // as the trust store names it; "" if it was not verified
+	Signer        string // as the trust store named it when it was received; "" if it was not verified
 	Subjects      []warden.Digest
 	Received      time.Time
+	By            string // principal who attached it; "" if this server made it
 	Envelope      []byte // DSSE envelope or bundle, JSON
 }
 
@@ -266,6 +268,10 @@ type Decision struct {
 	Reason   string   // one sentence for people; not part of Record
 	Request  json.RawMessage
 	Facts    json.RawMessage
+	Trust    int64  // version of the trust store
+	Engine   string // what evaluated it, with version
+	Policies []byte // canonical text of the policy set, kept under its digest; not filled in on reading
+	Envelope []byte // DSSE: the decision as a statement signed by this server; nil if it has no signer
 	Record   []byte // canonical JSON; filled in by Service
 }
 

@@ -29,6 +29,7 @@ type Reader interface {
 	Evidence
 	Graph
 	Feed
+	Governance
 	AuditTrail
 }
 
@@ -38,6 +39,7 @@ type Tx interface {
 	audit.Tx
 	CatalogWriter
 	EvidenceWriter
+	GovernanceWriter
 	FeedWriter
 }
 
@@ -111,6 +113,8 @@ type Decisions interface {
 	Decision(ctx context.Context, d warden.Digest) (Decision, error)
 	// DecisionsOn lists the decisions about an artifact, newest first.
 	DecisionsOn(ctx context.Context, artifact warden.Digest, p Page) (ds []Decision, next string, err error)
+	// LastDecisions returns the newest decisions about anything.
+	LastDecisions(ctx context.Context, limit int) ([]Decision, error)
 }
 
 // A FindingFilter selects findings; zero fields select all.

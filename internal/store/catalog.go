@@ -271,7 +271,7 @@ func (t *tx) DeleteDemo(ctx context.Context) (versions, artifacts int, err error
 			`DELETE FROM decision WHERE artifact = $1`,
 			`DELETE FROM retrieval WHERE artifact = $1`,
 			`DELETE FROM scan_wanted WHERE artifact = $1`,
-			`DELETE FROM statement WHERE payload IN (SELECT payload FROM statement_subject WHERE subject = $1 AND place = 0)`,
+			`DELETE FROM statement WHERE id IN (SELECT statement FROM statement_subject WHERE subject = $1 AND place = 0)`,
 			`DELETE FROM artifact WHERE digest = $1`,
 		} {
 			if _, err := t.exec(ctx, text, d[:]); err != nil {
@@ -280,7 +280,8 @@ func (t *tx) DeleteDemo(ctx context.Context) (versions, artifacts int, err error
 		}
 	}
 	for _, text := range []string{
-		`DELETE FROM statement_subject WHERE payload NOT IN (SELECT payload FROM statement)`,
+		`DELETE FROM statement_subject WHERE statement NOT IN (SELECT id FROM statement)`,
+		`DELETE FROM stage_change WHERE NOT EXISTS (SELECT 1 FROM version v WHERE v.model = stage_change.model AND v.number = stage_change.number)`,
 		`DELETE FROM edge WHERE demo = 1`,
 		`DELETE FROM group_member WHERE group_id IN (SELECT g.id FROM finding_group g WHERE g.demo = 1 AND g.subject LIKE 'model:%'
 			AND NOT EXISTS (SELECT 1 FROM version v WHERE 'model:' || v.model = g.subject))`,

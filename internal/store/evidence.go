@@ -137,21 +137,23 @@ func (t *tx) GroupsOf(ctx context.Context, subject warden.Ref, artifact warden.D
 // Statements implements [registry.Evidence].
 func (v *view) Statements(ctx context.Context, d warden.Digest) ([]registry.Statement, error) {
 	sts, err := list(ctx, v.conn, func(r row) (s registry.Statement, err error) {
-		err = r(digest{&s.Payload}, &s.PredicateType, &s.Signer, instant{&s.Received}, &s.Envelope)
+		err = r(digest{&s.ID}, digest{&s.Payload}, &s.PredicateType, &s.Signer, instant{&s.Received}, &s.By, &s.Envelope)
 		return s, err
 	}, `
-		SELECT s.payload, s.predicate_type, s.signer, s.received, s.envelope FROM statement s
-		WHERE s.payload IN (SELECT x.payload FROM statement_subject x WHERE x.subject = $1) ORDER BY s.received, s.payload`, d[:])
+		SELECT s.id, s.payload, s.predicate_type, s.signer, s.received, s.attached_by, s.envelope FROM statement s
+		WHERE s.id IN (SELECT x.statement FROM statement_subject x WHERE x.subject = $1) ORDER BY s.received, s.id`, d[:])
 	for i := range sts {
 		if err != nil {
 			return nil, err
 		}
-		sts[i].Subjects, err = list(ctx, v.conn, readDigest, `SELECT subject FROM statement_subject WHERE payload = $1 ORDER BY place`, sts[i].Payload[:])
+		sts[i].Subjects, err = list(ctx, v.conn, readDigest, `SELECT subject FROM statement_subject WHERE statement = $1 ORDER BY place`, sts[i].ID[:])
 	}
 	return sts, err
 }
 
-const decisionColumns = `id, digest, artifact, action, at, effect, policy, because, reason, request, facts, record`
+const decisionColumns = `d.id, d.digest, d.artifact, d.action, d.at, d.effect, d.policy, d.because, d.reason, d.request, coalesce(c.bytes, d.facts), d.trust, d.engine, d.envelope, d.record`
+
+const decisionTables = ` FROM decision d LEFT JOIN content c ON c.digest = d.facts_digest `
 
 type rowDecision struct {
 	id int64
@@ -160,7 +162,7 @@ type rowDecision struct {
 
 func readDecision(r row) (d rowDecision, err error) {
 	var because, request, facts []byte
-	if err = r(&d.id, digest{&d.Digest}, digest{&d.Artifact}, &d.Action, instant{&d.At}, &d.Effect, &d.Policy, &because, &d.Reason, &request, &facts, &d.Record); err != nil {
+	if err = r(&d.id, digest{&d.Digest}, digest{&d.Artifact}, &d.Action, instant{&d.At}, &d.Effect, &d.Policy, &because, &d.Reason, &request, &facts, &d.Trust, &d.Engine, &d.Envelope, &d.Record); err != nil {
 		return d, err
 	}
 	d.Request, d.Facts = request, facts
@@ -172,7 +174,7 @@ func readDecision(r row) (d rowDecision, err error) {
 
 // Decision implements [registry.Decisions].
 func (v *view) Decision(ctx context.Context, d warden.Digest) (registry.Decision, error) {
-	found, err := one(ctx, v.conn, readDecision, `SELECT `+decisionColumns+` FROM decision WHERE digest = $1`, d[:])
+	found, err := one(ctx, v.conn, readDecision, `SELECT `+decisionColumns+decisionTables+`WHERE d.digest = $1`, d[:])
 	return found.Decision, err
 }
 
@@ -183,7 +185,7 @@ func (v *view) DecisionsOn(ctx context.Context, artifact warden.Digest, p regist
 		return nil, "", err
 	}
 	ds, err := list(ctx, v.conn, readDecision, `
-		SELECT `+decisionColumns+` FROM decision WHERE artifact = $1 AND id < $2 ORDER BY id DESC LIMIT $3`, artifact[:], keys[0], p.Size()+1)
+		SELECT `+decisionColumns+decisionTables+`WHERE d.artifact = $1 AND d.id < $2 ORDER BY d.id DESC LIMIT $3`, artifact[:], keys[0], p.Size()+1)
 	if err != nil {
 		return nil, "", err
 	}
@@ -257,31 +259,47 @@ func (t *tx) PutMember(ctx context.Context, group int64, m registry.Member) erro
 	return err
 }
 
+// LastDecisions implements [registry.Decisions].
+func (v *view) LastDecisions(ctx context.Context, limit int) ([]registry.Decision, error) {
+	return list(ctx, v.conn, func(r row) (registry.Decision, error) {
+		d, err := readDecision(r)
+		return d.Decision, err
+	}, `SELECT `+decisionColumns+decisionTables+`ORDER BY d.id DESC LIMIT $1`, limit)
+}
+
 // PutStatement implements [registry.EvidenceWriter].
 func (t *tx) PutStatement(ctx context.Context, s registry.Statement) error {
+	if s.ID == (warden.Digest{}) {
+		s.ID = s.Payload
+	}
 	n, err := t.exec(ctx, `
-		INSERT INTO statement (payload, predicate_type, signer, received, envelope) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (payload) DO NOTHING`,
-		s.Payload[:], s.PredicateType, s.Signer, stamp(s.Received), s.Envelope)
+		INSERT INTO statement (id, payload, predicate_type, signer, received, attached_by, envelope) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		ON CONFLICT (id) DO NOTHING`, s.ID[:], s.Payload[:], s.PredicateType, s.Signer, stamp(s.Received), s.By, s.Envelope)
 	if err != nil || n == 0 {
 		return err
 	}
 	for i, d := range s.Subjects {
-		if _, err := t.exec(ctx, `INSERT INTO statement_subject (payload, place, subject) VALUES ($1, $2, $3)`, s.Payload[:], i, d[:]); err != nil {
+		if _, err := t.exec(ctx, `INSERT INTO statement_subject (statement, place, subject) VALUES ($1, $2, $3)`, s.ID[:], i, d[:]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// PutDecision implements [registry.EvidenceWriter].
+// PutDecision implements [registry.EvidenceWriter]. Facts are kept once.
 func (t *tx) PutDecision(ctx context.Context, d registry.Decision) error {
 	because, err := json.Marshal(d.Because)
 	if err != nil {
 		return err
 	}
+	if err := t.PutContent(ctx, d.Facts); err != nil {
+		return err
+	}
+	facts := warden.Sum(d.Facts)
 	_, err = t.exec(ctx, `
-		INSERT INTO decision (digest, artifact, action, at, effect, policy, because, reason, request, facts, record)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (digest) DO NOTHING`,
-		d.Digest[:], d.Artifact[:], d.Action, stamp(d.At), string(d.Effect), d.Policy, because, d.Reason, document(d.Request), document(d.Facts), d.Record)
+		INSERT INTO decision (digest, artifact, action, at, effect, policy, because, reason, request, facts, facts_digest, trust, engine, envelope, record)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT (digest) DO NOTHING`,
+		d.Digest[:], d.Artifact[:], d.Action, stamp(d.At), string(d.Effect), d.Policy, because, d.Reason, document(d.Request), []byte{}, facts[:], d.Trust, d.Engine,
+		document(d.Envelope), d.Record)
 	return err
 }

@@ -33,6 +33,7 @@ func NewMemory() *Memory {
 		payloads: map[uint64][2][]byte{}, checkpoints: map[uint64][]byte{}, artifacts: map[warden.Digest]registry.Artifact{},
 		manifests: map[warden.Digest][]byte{}, files: map[warden.Digest][]registry.File{}, models: map[string]int{}, scans: map[warden.Digest]registry.Scan{},
 		members: map[int64]map[warden.Digest]registry.Member{}, retrievals: map[[2]string]registry.Retrieval{}, wanted: map[warden.Digest]registry.Wanted{},
+		governance: governance{content: map[warden.Digest][]byte{}, counters: map[string]int64{}},
 	}}
 }
 
@@ -58,6 +59,7 @@ type state struct {
 	edges       []registry.Edge
 	retrievals  map[[2]string]registry.Retrieval
 	wanted      map[warden.Digest]registry.Wanted
+	governance
 }
 
 type row[T any] struct {
@@ -77,6 +79,8 @@ func (s *state) clone() *state {
 	}
 	c.statements, c.decisions, c.edges = slices.Clone(s.statements), slices.Clone(s.decisions), slices.Clone(s.edges)
 	c.retrievals, c.wanted = maps.Clone(s.retrievals), maps.Clone(s.wanted)
+	c.trust, c.policies, c.stages = slices.Clone(s.trust), slices.Clone(s.policies), slices.Clone(s.stages)
+	c.content, c.counters = maps.Clone(s.content), maps.Clone(s.counters)
 	return &c
 }
 

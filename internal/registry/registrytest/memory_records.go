@@ -148,6 +148,9 @@ func (s *state) DeleteDemo(context.Context) (versions, artifacts int, err error)
 			delete(m, d)
 		}
 	}
+	s.stages = keep(s.stages, func(c registry.StageChange) bool {
+		return slices.ContainsFunc(s.versions, func(r row[registry.Version]) bool { return r.v.Model == c.Model && r.v.Number == c.Number })
+	})
 	s.edges = keep(s.edges, func(e registry.Edge) bool { return !e.Demo })
 	s.groups = keep(s.groups, func(g registry.Group) bool {
 		named := g.Subject.Kind != warden.KindModel || slices.ContainsFunc(s.versions, func(r row[registry.Version]) bool { return r.v.Model.Ref() == g.Subject })
@@ -271,7 +274,10 @@ func (s *state) Statements(_ context.Context, d warden.Digest) ([]registry.State
 
 // PutStatement implements [registry.EvidenceWriter].
 func (s *state) PutStatement(_ context.Context, x registry.Statement) error {
-	if _, err := find(s.statements, func(y registry.Statement) bool { return y.Payload == x.Payload }); err != nil {
+	if x.ID == (warden.Digest{}) {
+		x.ID = x.Payload
+	}
+	if _, err := find(s.statements, func(y registry.Statement) bool { return y.ID == x.ID }); err != nil {
 		s.statements = append(s.statements, x)
 	}
 	return nil
