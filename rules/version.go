@@ -25,6 +25,6 @@ func Version(all map[warden.RuleID]warden.Rule) string {
 	if err != nil {
 		text = []byte(err.Error()) // rules are text and numbers: they have a canonical form
 	}
-	sum := warden.Sum(slices.Concat(text, []byte(Callables()), []byte(Secrets()), []byte(CollectorHosts())))
+	sum := warden.Sum(slices.Concat(text, []byte(Callables()), []byte(GeneratedCallables()), []byte(Secrets()), []byte(CollectorHosts())))
 	return PackDate + "+sha256:" + hex.EncodeToString(sum[:4])
 }
