@@ -132,3 +132,24 @@ func TestMetamorphic(t *testing.T) {
 		}
 	}
 }
+
+// What the pure Python unpickler does before it fails, and the C one never: it
+// takes an unfinished last line for a name, less its last byte, and calls it.
+func TestCutOffInst(t *testing.T) {
+	for name, stream := range map[string]string{
+		"inst":              "(S'id'\niposix\nsystemX",
+		"inst_without_mark": "\x80\x02iposix\nsystem\n.",
+		"global":            "\x80\x04cposix\nsystemX",
+	} {
+		want := warden.Unsafe
+		if name == "inst" {
+			want = warden.Malicious
+		}
+		if _, v := verdictOf(t, stream); v < want {
+			t.Errorf("%s: %v, want at least %v", name, v, want)
+		}
+	}
+	if _, v := verdictOf(t, "\x80\x02K\x05}b."); v != warden.Clean {
+		t.Errorf("an empty state for a number: %v, want clean: one loader takes it, and nothing happens", v)
+	}
+}

@@ -10,20 +10,17 @@ import (
 func (m *machine) opCall(ctx context.Context, op byte) error {
 	switch op {
 	case opInst:
-		module, err := m.name(ctx)
+		module, path, cut, err := m.names(ctx)
 		if err != nil {
 			return err
 		}
-		path, err := m.name(ctx)
-		if err != nil {
-			return err
-		}
+		class := m.lookup(module, path) // the pure Python unpickler looks up before it misses a mark
 		items, err := m.popMark()
 		if err != nil {
 			return err
 		}
-		m.push(m.call(ctx, m.lookup(module, path), m.tuple(items...), noValue, Inst))
-		return nil
+		m.push(m.call(ctx, class, m.tuple(items...), noValue, Inst))
+		return cut
 	case opObj:
 		items, err := m.popMark()
 		if err != nil {
@@ -111,6 +108,29 @@ func (m *machine) through(ctx context.Context, f uint32, args []uint32, how How)
 	return m.call(ctx, f, m.tuple(args...), noValue, how)
 }
 
+// falsy reports whether BUILD sets nothing: Python takes the state for false, or
+// it is a pair of two such states, which are set one after the other.
+func (m *machine) falsy(id uint32) bool {
+	empty := func(v Value) bool {
+		switch v.Kind() {
+		case None:
+			return true
+		case Bool, Int:
+			n, ok := v.Int()
+			return ok && n == 0
+		case Str, Bytes, List, Tuple, Dict, Set, FrozenSet:
+			return v.Len() == 0
+		default:
+			return false
+		}
+	}
+	v := m.value(id)
+	if items := v.Items(); v.Kind() == Tuple && len(items) == 2 {
+		return empty(items[0]) && empty(items[1])
+	}
+	return empty(v)
+}
+
 func (m *machine) opBuild(ctx context.Context) error {
 	state, err := m.pop()
 	if err != nil {
@@ -124,6 +144,9 @@ func (m *machine) opBuild(ctx context.Context) error {
 	n := &m.a.nodes[obj]
 	n.flags |= flagState
 	if n.kind >= None && n.kind <= FrozenSet {
+		if m.falsy(state) {
+			return nil // the pure Python unpickler sets nothing and goes on
+		}
 		return fmt.Errorf("state for what has none: %w", errOperand)
 	}
 	e := m.effect(Build, obj)

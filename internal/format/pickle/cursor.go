@@ -291,5 +291,5 @@ func (c *cursor) lineWithin(ctx context.Context, limit int64, rule lineRule) (st
 			return string(kept), n, nil
 		}
 	}
-	return "", 0, fmt.Errorf("a line has no end: %w", errEnd)
+	return string(kept), 0, fmt.Errorf("a line has no end: %w", errEnd)
 }

@@ -2,6 +2,7 @@ package pickle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -187,15 +188,12 @@ func (m *machine) texts(items []uint32) bool {
 func (m *machine) opName(ctx context.Context, op byte) error {
 	switch op {
 	case opGlobal:
-		module, err := m.name(ctx)
-		if err != nil {
-			return err
-		}
-		path, err := m.name(ctx)
+		module, path, cut, err := m.names(ctx)
 		if err != nil {
 			return err
 		}
 		m.push(m.lookup(module, path))
+		return cut
 	case opStackGlobal:
 		name, err := m.pop()
 		if err != nil {
@@ -247,10 +245,33 @@ func (m *machine) tuple(items ...uint32) uint32 {
 	return m.a.addList(Tuple, items, m.opStart, m.cur.pos)
 }
 
-// name reads one line of a GLOBAL or INST opcode.
+// names reads the two lines of a GLOBAL or INST opcode. Where the stream ends
+// inside them, cut is how it ends: the pure Python unpickler takes what is there
+// less its last byte for the line, an empty one for a missing second one, and
+// looks it up, and for INST calls it, before it notices.
+func (m *machine) names(ctx context.Context) (module, path string, cut, err error) {
+	if module, err = m.name(ctx); err == nil {
+		path, err = m.name(ctx)
+		if errors.Is(err, errEnd) {
+			return module, shortened(path), err, nil
+		}
+		return module, path, nil, err
+	}
+	if errors.Is(err, errEnd) && len(module) > 1 {
+		return shortened(module), "", err, nil
+	}
+	return "", "", nil, err
+}
+
+// shortened is a line that has no end, as the pure Python unpickler takes it.
+func shortened(text string) string { return text[:max(0, len(text)-1)] }
+
+// name reads one line. It returns what there is of a line that has no end.
 func (m *machine) name(ctx context.Context) (string, error) {
 	text, n, err := m.cur.line(ctx, lineRule{keep: headBytes, most: nameBytes})
 	switch {
+	case errors.Is(err, errEnd) && !validUTF8(shortened(text)):
+		text = ""
 	case err == nil && n > headBytes:
 		err = fmt.Errorf("name of %d bytes: %w", n, errOperand)
 	case err == nil && !validUTF8(text):

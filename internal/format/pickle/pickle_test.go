@@ -111,7 +111,7 @@ func TestErrors(t *testing.T) {
 		{"buffer", pt.Proto(5) + "\x97."},
 		{"odd_dict", pt.Proto(4) + "}(NNNu."},
 		{"set_of_lists", pt.Proto(4) + "\x8f(]\x90."},
-		{"state_of_a_list", pt.Proto(4) + "]Nb."},
+		{"state_of_a_list", pt.Proto(4) + "]K\x01b."},
 		{"call_of_text", pt.Proto(4) + pt.Str("f") + ")R."},
 		{"number", "Ix\n."},
 		{"stop_on_nothing", pt.Proto(4) + "."},
