@@ -242,6 +242,7 @@ func (p *parser) resync(first, mark int) {
 	}
 	p.load()
 	p.end = max(start, p.toks[max(p.i-1, first)].start)
+	p.last = max(p.last, p.end)
 	n := p.node(Bad, start, "")
 	switch {
 	case p.kind == tIndent:
@@ -304,7 +305,7 @@ func (p *parser) rest() *Node {
 	p.exit()
 	n := p.take(Block, start, "", mark)
 	if len(n.Kids) > 0 {
-		n.Start, n.End = n.Kids[0].Start, p.last
+		n.Start, n.End = n.Kids[0].Start, max(p.last, n.Kids[len(n.Kids)-1].End)
 	}
 	p.accept(tDedent)
 	return n
@@ -344,7 +345,7 @@ func (p *parser) block() *Node {
 	p.simple()
 	n := p.take(Block, start, "", mark)
 	if len(n.Kids) > 0 {
-		n.End = p.last
+		n.End = max(p.last, start)
 	}
 	return n
 }

@@ -220,7 +220,7 @@ func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
 		"def f(a, *b, c=1, **d) -> e:\n  return [x for x in y if z]\n", "match a:\n case {'b': [c, *_], **d}: pass\n",
 		`f"a{b!r:>{c}}{d=}"` + "\n", "try:\n a\nexcept* B as c:\n d\nfinally: e\n", "x = '''a\n", "with (a as b, c): pass\n",
-		"print 'a'\nexec b in c\n", "@a\nclass B[T](C, d=e):\n  f: int = 1\n", "if a:\n  b\n c\n", "\\\n", "# coding: latin-1\n'\xe9'", "(((((", "f'{f'{f'{", "match 0:\n case \n", "lambda: (yield)\n",
+		"print 'a'\nexec b in c\n", "@a\nclass B[T](C, d=e):\n  f: int = 1\n", "if a:\n  b\n c\n", "\\\n", "# coding: latin-1\n'\xe9'", "(((((", "f'{f'{f'{", "match 0:\n case \n", " !", "lambda: (yield)\n",
 	} {
 		f.Add([]byte(s))
 	}
