@@ -84,8 +84,10 @@ func TestContainersHideNothing(t *testing.T) {
 			if v, why := verdict(out(in([]byte(hostile)))); v != warden.Malicious {
 				t.Errorf("hostile in %s in %s: %v, want malicious (%s)", inner, outer, v, why)
 			}
-			if outer == "plain" || inner == "plain" {
-				if v, why := verdict(out(in([]byte(honest)))); v > warden.Clean && inner != "prefixed" && outer != "prefixed" {
+			// A pickle by a wrong name, or bytes before an archive, are findings themselves.
+			odd := map[string]bool{"prefixed": true, "deflated": true, "npz": true}
+			if (outer == "plain" || inner == "plain") && !odd[inner] && !odd[outer] {
+				if v, why := verdict(out(in([]byte(honest)))); v > warden.Clean {
 					t.Errorf("honest in %s in %s: %v, want clean (%s)", inner, outer, v, why)
 				}
 			}
