@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 60s
 LINT = $(GO) tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: run build test race check lint e2e bench peers fuzz pages generate web clean
+.PHONY: run build test race check lint e2e bench peers fuzz pages generate web callables clean
 
 run: ## build and start the platform on embedded defaults
 	$(GO) build -o bin/warden ./cmd/warden
@@ -52,6 +52,9 @@ generate: pages ## the same, API description, then types and console from it; ne
 
 web: ## rebuild the console; needs Node.js and npm
 	cd web && npm ci --no-audit --no-fund && npm run build
+
+callables: ## the table of callables, from source trees in TREES; see tools/callables/README.md
+	$(GO) -C tools/callables run . -trees $(TREES)
 
 clean:
 	rm -rf bin
