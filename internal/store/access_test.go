@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,13 +12,11 @@ import (
 )
 
 // TestAccess runs the whole life of keys, links and sessions on the real store.
-func TestAccess(t *testing.T) {
+func TestAccess(t *testing.T) { testAccess(t, open(t)) }
+
+func testAccess(t *testing.T, st *store.Store) {
+	t.Helper()
 	ctx := t.Context()
-	st, err := store.Open(ctx, filepath.Join(t.TempDir(), "warden.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = st.Close() })
 	now := time.Unix(1_800_000_000, 0).UTC()
 	clock := func() time.Time { return now }
 	signKey, _, err := audit.GenerateKey(audit.Origin("test"))

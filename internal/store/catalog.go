@@ -147,8 +147,8 @@ func (v *view) Models(ctx context.Context, f registry.ModelFilter, p registry.Pa
 // Holders implements [registry.Catalog].
 func (v *view) Holders(ctx context.Context, file warden.Digest, limit int) ([]warden.Digest, error) {
 	return list(ctx, v.conn, readDigest, `
-		SELECT DISTINCT f.artifact FROM artifact_file f JOIN artifact a ON a.digest = f.artifact
-		WHERE f.file = $1 ORDER BY a.created, a.digest LIMIT $2`, file[:], limit)
+		SELECT a.digest FROM artifact a WHERE a.digest IN (SELECT f.artifact FROM artifact_file f WHERE f.file = $1)
+		ORDER BY a.created, a.digest LIMIT $2`, file[:], limit)
 }
 
 func readDigest(r row) (d warden.Digest, err error) {

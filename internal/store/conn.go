@@ -19,40 +19,96 @@ import (
 // one goroutine at a time: whoever took it from its channel.
 type conn struct {
 	db       *sql.DB
+	engine   engine
+	opening  string    // what begins a transaction
 	c        *sql.Conn // nil until first use and after a failure
 	stmts    map[string]*sql.Stmt
-	shielded bool // a statement that has begun is not cancelled: SQLite would roll back the whole transaction, which others share
+	shielded bool      // a statement that has begun is not cancelled: it would end the whole transaction, which others share
+	until    time.Time // when the engine counts as gone; set by begin if shielded
 }
 
-// shield returns the context to run a statement with.
-func (c *conn) shield(ctx context.Context) (context.Context, error) {
+// shield returns the context to run a statement with. A shielded one ends only
+// when a server has not answered for long.
+func (c *conn) shield(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if !c.shielded {
-		return ctx, nil
+		return ctx, func() {}, nil
 	}
-	return context.WithoutCancel(ctx), ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	if c.engine.patience == 0 {
+		return ctx, func() {}, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, c.until)
+	return ctx, cancel, nil
 }
 
-func (c *conn) begin(ctx context.Context, text string) error {
-	if c.c == nil {
-		fresh, err := c.db.Conn(ctx)
-		if err != nil {
-			return fmt.Errorf("connect to database: %w", err)
+// begin starts a transaction. A connection that a restarted server has dropped
+// is replaced by a new one: nothing was sent on it yet.
+func (c *conn) begin(ctx context.Context) error {
+	if c.engine.patience > 0 && c.shielded {
+		c.until = time.Now().Add(c.engine.patience)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, c.until)
+		defer cancel()
+	}
+	for again := c.c != nil; ; again = false {
+		if c.c == nil {
+			fresh, err := c.db.Conn(ctx)
+			if err != nil {
+				return fmt.Errorf("connect to database: %w", explain(err))
+			}
+			c.c, c.stmts = fresh, map[string]*sql.Stmt{}
 		}
-		c.c, c.stmts = fresh, map[string]*sql.Stmt{}
+		_, err := c.c.ExecContext(ctx, c.opening)
+		if err == nil {
+			return nil
+		}
+		err = errors.Join(explain(err), c.close())
+		if !again || !c.engine.remote || ctx.Err() != nil {
+			return err
+		}
 	}
-	if _, err := c.c.ExecContext(ctx, text); err != nil {
-		return errors.Join(explain(err), c.close())
-	}
-	return nil
 }
 
 // end runs COMMIT or ROLLBACK, also when ctx has ended. If that fails, the
 // connection is closed, which rolls back.
 func (c *conn) end(ctx context.Context, text string) error {
-	if _, err := c.c.ExecContext(context.WithoutCancel(ctx), text); err != nil {
+	if c.c == nil { // closed by a failure before
+		if text == "ROLLBACK" {
+			return nil
+		}
+		return errors.New("the connection to the database was lost; nothing was changed")
+	}
+	ctx = context.WithoutCancel(ctx)
+	if c.engine.patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.engine.patience)
+		defer cancel()
+	}
+	var err error
+	if c.engine.whole != nil && text == "COMMIT" {
+		err = c.engine.whole(c.c)
+	}
+	if err == nil {
+		_, err = c.c.ExecContext(ctx, text)
+	}
+	if err != nil {
 		return errors.Join(explain(err), c.close())
 	}
 	return nil
+}
+
+// control runs a statement about savepoints.
+func (c *conn) control(ctx context.Context, text string) error {
+	ctx, cancel, err := c.shield(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	_, err = c.c.ExecContext(ctx, text)
+	return explain(err)
 }
 
 func (c *conn) close() error {
@@ -61,11 +117,13 @@ func (c *conn) close() error {
 	}
 	var errs []error
 	for _, st := range c.stmts {
-		errs = append(errs, st.Close())
+		if err := st.Close(); !c.engine.remote { // a lost connection took its statements with it
+			errs = append(errs, err)
+		}
 	}
 	// A connection that may be in a transaction must not go back to the pool:
 	// Raw with ErrBadConn closes it.
-	if err := c.c.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(err, driver.ErrBadConn) {
+	if err := c.c.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(err, driver.ErrBadConn) && !c.engine.remote {
 		errs = append(errs, err)
 	}
 	if err := c.c.Close(); !errors.Is(err, sql.ErrConnDone) && !errors.Is(err, driver.ErrBadConn) {
@@ -89,15 +147,16 @@ func (c *conn) prepare(ctx context.Context, text string) (*sql.Stmt, error) {
 
 // exec runs a statement and returns how many rows it changed.
 func (c *conn) exec(ctx context.Context, text string, args ...any) (int64, error) {
-	ctx, err := c.shield(ctx)
+	ctx, cancel, err := c.shield(ctx)
 	if err != nil {
 		return 0, err
 	}
+	defer cancel()
 	st, err := c.prepare(ctx, text)
 	if err != nil {
 		return 0, err
 	}
-	res, err := st.ExecContext(ctx, args...)
+	res, err := st.ExecContext(ctx, c.engine.fit(args)...)
 	if err != nil {
 		return 0, explain(err)
 	}
@@ -109,14 +168,16 @@ type row func(into ...any) error
 
 // list returns all rows of a query.
 func list[T any](ctx context.Context, c *conn, read func(row) (T, error), text string, args ...any) (out []T, err error) {
-	if ctx, err = c.shield(ctx); err != nil {
+	ctx, cancel, err := c.shield(ctx)
+	if err != nil {
 		return nil, err
 	}
+	defer cancel()
 	st, err := c.prepare(ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := st.QueryContext(ctx, args...)
+	rows, err := st.QueryContext(ctx, c.engine.fit(args)...)
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -164,7 +225,7 @@ func scalar[T any](r row) (v T, err error) {
 func explain(err error) error {
 	var se *sqlite.Error
 	if !errors.As(err, &se) {
-		return err
+		return explainPostgres(err)
 	}
 	say := func(message, hint string) error {
 		return &warden.Error{Code: warden.CodeUnavailable, Message: message, Hint: hint, Err: err}

@@ -58,13 +58,13 @@ func (v *view) Findings(ctx context.Context, f registry.FindingFilter, p registr
 		}
 	}
 	const columns = `SELECT id, artifact, found, rule, severity, subject, path, unit, span_start, span_end, message, evidence FROM finding `
-	const rest = ` AND (severity < $1 OR severity = $1 AND id > $2) AND ($3 = '' OR rule = $3) AND severity >= $4 AND (length($5) = 0 OR artifact = $5)
-		ORDER BY severity DESC, id LIMIT $6`
-	text, artifact := columns+`WHERE 1 = 1`+rest, []byte{}
+	const rest = ` AND (severity < $1 OR severity = $1 AND id > $2) AND ($3 = '' OR rule = $3) AND severity >= $4 AND ($5 = 0 OR artifact = $6)
+		ORDER BY severity DESC, id LIMIT $7`
+	text, only, artifact := columns+`WHERE 1 = 1`+rest, false, []byte{}
 	if f.Artifact != (warden.Digest{}) {
-		text, artifact = columns+`WHERE artifact = $5`+rest, f.Artifact[:]
+		text, only, artifact = columns+`WHERE artifact = $6`+rest, true, f.Artifact[:]
 	}
-	fs, err := list(ctx, v.conn, readFinding, text, after[0], after[1], string(f.Rule), int(f.Severity), artifact, p.Size()+1)
+	fs, err := list(ctx, v.conn, readFinding, text, after[0], after[1], string(f.Rule), int(f.Severity), flag(only), artifact, p.Size()+1)
 	if err != nil {
 		return nil, "", err
 	}

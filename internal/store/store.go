@@ -1,10 +1,12 @@
 // Package store keeps the records of the platform and its audit log in one SQL
 // database, and is the only place with SQL text. It implements the Store
-// interfaces of the record rooms; SQLite is the embedded engine.
+// interfaces of the record rooms. SQLite is the embedded engine, PostgreSQL the
+// one that several processes share; both run the same texts, and only
+// migrations differ.
 //
-// One connection writes, several read, each on its own snapshot (WAL). Updates
-// that arrive together share one commit, so one flush to disk serves many. When
-// Update returns nil, what it did is on disk (synchronous=FULL).
+// One connection writes, several read, each on its own snapshot. Updates that
+// arrive together share one commit, so one flush to disk serves many. When
+// Update returns nil, what it did is on disk.
 package store
 
 import (
@@ -18,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver named "sqlite"
@@ -43,6 +46,7 @@ type Store struct {
 	free   chan *conn    // readers that nobody uses
 	writer chan *conn    // holds the one connection that writes, or nothing
 	closed chan struct{} // closed by Close
+	engine engine
 
 	started bool // connections are in their channels; set by Open
 
@@ -71,9 +75,40 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	s := &Store{db: db, free: make(chan *conn, readers), writer: make(chan *conn, 1), closed: make(chan struct{})}
+	return begin(ctx, db, path, engine{dialect: goose.DialectSQLite3, folder: "sqlite", read: "BEGIN", write: "BEGIN IMMEDIATE", readers: readers})
+}
+
+// An engine is what differs between databases; the SQL texts do not.
+type engine struct {
+	dialect     goose.Dialect
+	folder      string // of migrations
+	options     []goose.ProviderOption
+	read, write string // what begins a transaction
+	readers     int    // connections that read
+	remote      bool   // it runs elsewhere: a connection may be lost without harm to it
+	patience    time.Duration
+	arg         func(any) any         // what a value is sent as; nil: as it is
+	again       func(error) bool      // whether the transaction conflicted and may run again; nil: never
+	whole       func(*sql.Conn) error // why a transaction must not be committed; nil: always may
+}
+
+// fit returns the values of a statement as the engine takes them.
+func (e engine) fit(args []any) []any {
+	if e.arg == nil {
+		return args
+	}
+	out := make([]any, len(args))
+	for i, a := range args {
+		out[i] = e.arg(a)
+	}
+	return out
+}
+
+// begin brings the schema of an open database up to date; name is for errors.
+func begin(ctx context.Context, db *sql.DB, name string, e engine) (*Store, error) {
+	s := &Store{db: db, engine: e, free: make(chan *conn, e.readers), writer: make(chan *conn, 1), closed: make(chan struct{})}
 	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", name, err), s.Close())
 	}
 	return s, nil
 }
@@ -89,11 +124,12 @@ func private(path string) error {
 }
 
 func (s *Store) start(ctx context.Context) error {
-	dir, err := fs.Sub(migrations, "migrations/sqlite")
+	e := s.engine
+	dir, err := fs.Sub(migrations, "migrations/"+e.folder)
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, s.db, dir, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(false))
+	p, err := goose.NewProvider(e.dialect, s.db, dir, append(e.options, goose.WithDisableGlobalRegistry(true), goose.WithAllowOutofOrder(false))...)
 	if err != nil {
 		return err
 	}
@@ -105,9 +141,9 @@ func (s *Store) start(ctx context.Context) error {
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring schema up to date: %w", err)
 	}
-	s.writer <- &conn{db: s.db, shielded: true}
-	for range readers {
-		s.free <- &conn{db: s.db}
+	s.writer <- &conn{db: s.db, engine: e, opening: e.write, shielded: true}
+	for range e.readers {
+		s.free <- &conn{db: s.db, engine: e, opening: e.read}
 	}
 	s.started = true
 	return nil
@@ -127,7 +163,7 @@ func (s *Store) Close() error {
 	var errs []error
 	if s.started {
 		errs = append(errs, (<-s.writer).close())
-		for range readers {
+		for range s.engine.readers {
 			errs = append(errs, (<-s.free).close())
 		}
 	}
@@ -155,7 +191,7 @@ func (s *Store) view(ctx context.Context, fn func(*view) error) (err error) {
 		return ctx.Err()
 	}
 	defer func() { s.free <- c }()
-	if err := c.begin(ctx, "BEGIN"); err != nil {
+	if err := c.begin(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.end(ctx, "ROLLBACK")) }()

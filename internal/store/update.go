@@ -11,6 +11,9 @@ import (
 // maxBatch is how many updates share one commit.
 const maxBatch = 256
 
+// maxTries is how often an update runs that the engine ends for a conflict.
+const maxTries = 8
+
 // An op is an update that waits for a commit.
 type op struct {
 	ctx      context.Context //nolint:containedctx // of the caller, who waits for done
@@ -92,7 +95,11 @@ func (s *Store) lead(c *conn) {
 		return
 	}
 	for _, o := range batch {
-		o.done <- alone(c, o)
+		err := alone(c, o)
+		for try := 1; c.engine.again != nil && c.engine.again(err) && try < maxTries; try++ {
+			err = alone(c, o)
+		}
+		o.done <- err
 	}
 }
 
@@ -101,7 +108,7 @@ func alone(c *conn, o *op) error {
 	if err := o.ctx.Err(); err != nil {
 		return err
 	}
-	if err := c.begin(context.WithoutCancel(o.ctx), "BEGIN IMMEDIATE"); err != nil {
+	if err := c.begin(context.WithoutCancel(o.ctx)); err != nil {
 		return err
 	}
 	if err := o.run(c); err != nil {
@@ -119,7 +126,7 @@ func alone(c *conn, o *op) error {
 // If not, nothing happened, and no update was told anything.
 func shared(c *conn, batch []*op) bool {
 	ctx := context.WithoutCancel(batch[0].ctx)
-	if c.begin(ctx, "BEGIN IMMEDIATE") != nil {
+	if c.begin(ctx) != nil {
 		return false
 	}
 	results := make([]error, len(batch))
@@ -127,14 +134,14 @@ func shared(c *conn, batch []*op) bool {
 		if results[i] = o.ctx.Err(); results[i] != nil {
 			continue
 		}
-		_, err := c.exec(ctx, "SAVEPOINT one")
+		err := c.control(ctx, "SAVEPOINT one")
 		if err == nil {
 			if results[i] = o.run(c); results[i] != nil {
-				_, err = c.exec(ctx, "ROLLBACK TO one")
+				err = c.rewind(ctx, results[i])
 			}
 		}
 		if err == nil {
-			_, err = c.exec(ctx, "RELEASE one")
+			err = c.control(ctx, "RELEASE one")
 		}
 		if err != nil { // the transaction is gone
 			_ = c.end(ctx, "ROLLBACK")
@@ -148,6 +155,15 @@ func shared(c *conn, batch []*op) bool {
 		o.done <- results[i]
 	}
 	return true
+}
+
+// rewind undoes one update of a shared transaction. If err says that the whole
+// transaction conflicts, or is gone, it must be run again from its beginning.
+func (c *conn) rewind(ctx context.Context, err error) error {
+	if c.c == nil || c.engine.again != nil && c.engine.again(err) {
+		return err
+	}
+	return c.control(ctx, "ROLLBACK TO one")
 }
 
 var errPanic = errors.New("transaction function panicked")
