@@ -2,11 +2,13 @@ package policy
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -16,42 +18,67 @@ import (
 	"github.com/modelwarden/warden"
 )
 
+// Engine names what evaluates policies; decisions keep it.
+const Engine = "cedar-go 1.9.0"
+
 // ErrPolicy is wrapped by [NewSet] for a policy that does not parse or does not
-// fit the schema. The message names file, line and policy.
+// fit the schema. The message names file, line, column and policy.
 var ErrPolicy = errors.New("invalid policy")
-
-// An Action is what somebody wants to do.
-type Action string
-
-// The actions that the schema knows.
-const (
-	Admit      Action = "admit"      // take an artifact into the registry for use
-	Retrieve   Action = "retrieve"   // download bytes
-	Serve      Action = "serve"      // answer requests with the model
-	Query      Action = "query"      // send a request to a route
-	Modify     Action = "modify"     // push a version
-	Quarantine Action = "quarantine" // and release
-	Read       Action = "read"       // see what the platform knows
-	Administer Action = "administer" // keys, users, policies
-)
 
 // A Source is one policy file.
 type Source struct {
-	Name string // shown in errors
-	Text []byte
+	Name string `json:"name"` // shown in errors
+	Text []byte `json:"-"`
 }
 
 // A Set is an immutable, validated set of policies. It is safe for concurrent use.
 type Set struct {
-	name   string
-	digest warden.Digest
-	set    *cedar.PolicySet
-	ids    []string // @id annotations, sorted
+	name    string // name@digest
+	digest  warden.Digest
+	text    []byte // canonical, named by digest
+	sources []Source
+	set     *cedar.PolicySet
+	index   *index
+	ids     []string // @id annotations, sorted
 }
+
+// Bounds of a policy set: what is evaluated at every request has an end.
+const (
+	MaxPolicies    = 10_000
+	MaxPolicyBytes = 4 << 20
+)
 
 // NewSet parses and validates policies. Each policy needs an @id that is unique
 // in the set. The schema is the text that rules.PolicySchema returns.
 func NewSet(name string, schemaText []byte, sources ...Source) (*Set, error) {
+	check, err := validator(schemaText)
+	if err != nil {
+		return nil, err
+	}
+	s := &Set{set: cedar.NewPolicySet(), index: &index{at: map[place][]entry{}}, sources: slices.Clone(sources)}
+	size := 0
+	for _, src := range sources {
+		if size += len(src.Text); size > MaxPolicyBytes {
+			return nil, fmt.Errorf("%w: more than %d bytes", ErrPolicy, MaxPolicyBytes)
+		}
+		if err := s.parse(src, check); err != nil {
+			return nil, err
+		}
+	}
+	if len(s.ids) == 0 {
+		return nil, fmt.Errorf("%w: no policy in %d files", ErrPolicy, len(sources))
+	}
+	slices.Sort(s.ids)
+	slices.SortFunc(s.sources, func(a, b Source) int { return cmp.Compare(a.Name, b.Name) })
+	if s.text, err = encode(s.sources); err != nil {
+		return nil, err
+	}
+	s.digest = warden.Sum(s.text)
+	s.name = name + "@" + s.digest.String()
+	return s, nil
+}
+
+func validator(schemaText []byte) (*validate.Validator, error) {
 	var sch schema.Schema
 	if err := sch.UnmarshalCedar(schemaText); err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
@@ -60,81 +87,137 @@ func NewSet(name string, schemaText []byte, sources ...Source) (*Set, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	check := validate.New(resolved)
-	s := &Set{name: name, set: cedar.NewPolicySet()}
-	type named struct {
-		Name string `json:"name"`
-		Text string `json:"text"`
-	}
-	var all []named
-	for _, src := range sources {
-		list, err := cedar.NewPolicyListFromBytes(src.Name, src.Text)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrPolicy, src.Name, err)
-		}
-		for _, p := range list {
-			id := string(p.Annotations()["id"])
-			where := fmt.Sprintf("%s:%d", src.Name, p.Position().Line)
-			if id == "" {
-				return nil, fmt.Errorf("%w: %s: policy without @id(\"…\")", ErrPolicy, where)
-			}
-			if err := check.Policy(id, (*ast.Policy)(p.AST())); err != nil {
-				return nil, fmt.Errorf("%w: %s: policy %q: %w", ErrPolicy, where, id, err)
-			}
-			if !s.set.Add(cedar.PolicyID(id), p) {
-				return nil, fmt.Errorf("%w: %s: policy id %q is used twice", ErrPolicy, where, id)
-			}
-			s.ids = append(s.ids, id)
-		}
-		all = append(all, named{src.Name, string(src.Text)})
-	}
-	if len(s.ids) == 0 {
-		return nil, fmt.Errorf("%w: no policy in %d files", ErrPolicy, len(sources))
-	}
-	slices.Sort(s.ids)
-	slices.SortFunc(all, func(a, b named) int { return cmp.Compare(a.Name, b.Name) })
-	text, err := warden.Canonical(all)
+	return validate.New(resolved), nil
+}
+
+func (s *Set) parse(src Source, check *validate.Validator) error {
+	list, err := cedar.NewPolicyListFromBytes(src.Name, src.Text)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w: %s", ErrPolicy, parseError(src.Name, err))
 	}
-	s.digest = warden.Sum(text)
-	return s, nil
+	for _, p := range list {
+		id, at := string(p.Annotations()["id"]), p.Position()
+		where := fmt.Sprintf("%s:%d:%d", src.Name, at.Line, at.Column)
+		if id == "" {
+			return fmt.Errorf("%w: %s: policy without @id(\"…\")", ErrPolicy, where)
+		}
+		if err := check.Policy(id, (*ast.Policy)(p.AST())); err != nil {
+			return fmt.Errorf("%w: %s: policy %q: %s", ErrPolicy, locate(src, p, err), id, reasonOf(id, err))
+		}
+		if !s.set.Add(cedar.PolicyID(id), p) {
+			return fmt.Errorf("%w: %s: policy id %q is used twice", ErrPolicy, where, id)
+		}
+		if s.ids = append(s.ids, id); len(s.ids) > MaxPolicies {
+			return fmt.Errorf("%w: %s: more than %d policies", ErrPolicy, where, MaxPolicies)
+		}
+		s.index.add(cedar.PolicyID(id), p)
+	}
+	return nil
+}
+
+// parseError says where a text is no policy, as file:line:column.
+func parseError(name string, err error) string {
+	text := strings.TrimPrefix(err.Error(), "parser error: ")
+	if m := regexp.MustCompile(`^parse error at [^:]*:(\d+):(\d+) (.*)`).FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("%s:%s:%s: %s", name, m[1], m[2], m[3])
+	}
+	return name + ": " + text
+}
+
+// reasonOf returns the last line of a validation error: for which types of
+// resource a policy was tried does not matter to who wrote it.
+func reasonOf(id string, err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	pick := lines[0]
+	for _, l := range lines {
+		if strings.Contains(l, "entity type `Artifact`") {
+			pick = l
+		}
+	}
+	return strings.TrimPrefix(pick, "for policy `"+id+"`, ")
+}
+
+// locate returns the place of what a validation error names, inside its policy,
+// or of the policy.
+func locate(src Source, p *cedar.Policy, err error) string {
+	at := p.Position()
+	from := max(0, min(at.Offset, len(src.Text)))
+	line, column := at.Line, at.Column
+	if m := regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(reasonOf(string(p.Annotations()["id"]), err), -1); m != nil {
+		for _, quoted := range m {
+			word := strings.Trim(quoted[1], `"`)
+			if i := strings.LastIndexAny(word, `."`); i >= 0 {
+				word = word[i+1:]
+			}
+			if i := strings.Index(string(src.Text[from:]), word); word != "" && i >= 0 {
+				before := string(src.Text[:from+i])
+				line = 1 + strings.Count(before, "\n")
+				column = 1 + len([]rune(before[strings.LastIndex(before, "\n")+1:]))
+				break
+			}
+		}
+	}
+	return src.Name + ":" + strconv.Itoa(line) + ":" + strconv.Itoa(column)
+}
+
+type namedText struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+func encode(sources []Source) ([]byte, error) {
+	var all []namedText
+	for _, s := range sources {
+		all = append(all, namedText{s.Name, string(s.Text)})
+	}
+	return warden.Canonical(all)
+}
+
+// DecodeSources reads the text of a set, as [Set.Text] returns it.
+func DecodeSources(text []byte) ([]Source, error) {
+	var all []namedText
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPolicy, err)
+	}
+	var out []Source
+	for _, s := range all {
+		out = append(out, Source{s.Name, []byte(s.Text)})
+	}
+	return out, nil
 }
 
 // Name returns "name@digest", which decisions carry.
-func (s *Set) Name() string { return s.name + "@" + s.digest.String() }
+func (s *Set) Name() string { return s.name }
+
+// Digest names the set: SHA-256 of its text.
+func (s *Set) Digest() warden.Digest { return s.digest }
+
+// Text returns the canonical JSON of the sources.
+func (s *Set) Text() []byte { return slices.Clone(s.text) }
+
+// Sources returns the files of the set, by name.
+func (s *Set) Sources() []Source { return slices.Clone(s.sources) }
 
 // IDs returns the ids of the policies, sorted.
 func (s *Set) IDs() []string { return slices.Clone(s.ids) }
-
-// A Resource is what an action is about. Kind selects which fields count.
-type Resource struct {
-	Ref   warden.Ref
-	Facts Facts  // of an artifact
-	State string // of an artifact: the registry's state; "" if not registered
-	Task  string // of a route
-}
-
-// A Request asks whether principal may do action on resource.
-type Request struct {
-	Principal warden.Principal // ID "user:…", "service:…" or "key:…"; Roles are groups
-	Action    Action
-	Resource  Resource
-	Now       time.Time
-}
 
 // Decide evaluates r. Default is deny, a forbid beats every permit, and an
 // error in any policy denies: a forbid that failed must not let anything pass.
 func (s *Set) Decide(r Request) warden.Decision {
 	dec := warden.Decision{Effect: warden.Deny, Subject: r.Resource.Ref, Policy: s.Name()}
 	entities, req := request(r)
-	effect, diag := cedar.Authorize(s.set, entities, req)
+	effect, diag := cedar.Authorize(candidates{s.index, req, entities}, entities, req)
 	for _, reason := range diag.Reasons {
 		dec.Because = append(dec.Because, string(reason.PolicyID))
 	}
 	slices.Sort(dec.Because)
+	dec.Because = slices.Compact(dec.Because)
 	if len(diag.Errors) > 0 {
-		dec.Because = []string{"error:" + string(diag.Errors[0].PolicyID)}
+		failed := string(diag.Errors[0].PolicyID)
+		for _, e := range diag.Errors {
+			failed = min(failed, string(e.PolicyID))
+		}
+		dec.Because = []string{"error:" + failed}
 		return dec
 	}
 	if effect == cedar.Allow {
@@ -148,89 +231,3 @@ func (s *Set) Decide(r Request) warden.Decision {
 
 // NoPermit stands in Decision.Because when no policy permitted the request.
 const NoPermit = "default-deny"
-
-func request(r Request) (cedar.EntityMap, cedar.Request) {
-	principal := principalUID(r.Principal.ID)
-	var groups []cedar.EntityUID
-	entities := cedar.EntityMap{}
-	for _, role := range r.Principal.Roles {
-		g := cedar.NewEntityUID("Group", cedar.String(role))
-		groups = append(groups, g)
-		entities[g] = cedar.Entity{UID: g}
-	}
-	entities[principal] = cedar.Entity{UID: principal, Parents: cedar.NewEntityUIDSet(groups...)}
-	resource := cedar.Entity{UID: cedar.NewEntityUID(entityType(r.Resource.Ref.Kind), cedar.String(r.Resource.Ref.ID))}
-	switch r.Resource.Ref.Kind {
-	case warden.KindArtifact:
-		resource.Attributes = artifact(r.Resource)
-	case KindRoute:
-		resource.Attributes = cedar.NewRecord(cedar.RecordMap{"name": cedar.String(r.Resource.Ref.ID), "task": cedar.String(r.Resource.Task)})
-	default: // the schema gives the others no attributes
-	}
-	entities[resource.UID] = resource
-	return entities, cedar.Request{
-		Principal: principal, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Resource: resource.UID,
-		Context: cedar.NewRecord(cedar.RecordMap{"now": cedar.Long(r.Now.Unix())}),
-	}
-}
-
-// Kinds of resources that only policies name.
-const (
-	KindRoute    warden.Kind = "route"
-	KindPlatform warden.Kind = "platform"
-)
-
-func entityType(k warden.Kind) cedar.EntityType {
-	switch k {
-	case warden.KindArtifact:
-		return "Artifact"
-	case warden.KindModel:
-		return "Model"
-	case KindRoute:
-		return "Route"
-	default:
-		return "Platform"
-	}
-}
-
-func principalUID(id string) cedar.EntityUID {
-	kind, _, _ := strings.Cut(id, ":")
-	switch kind {
-	case "service":
-		return cedar.NewEntityUID("Service", cedar.String(id))
-	case "key":
-		return cedar.NewEntityUID("Key", cedar.String(id))
-	default:
-		return cedar.NewEntityUID("User", cedar.String(id))
-	}
-}
-
-func artifact(r Resource) cedar.Record {
-	expires := int64(0)
-	if !r.Facts.Scan.Expires.IsZero() {
-		expires = r.Facts.Scan.Expires.Unix()
-	}
-	return cedar.NewRecord(cedar.RecordMap{
-		"registered":  cedar.Boolean(r.State != ""),
-		"state":       cedar.String(r.State),
-		"quarantined": cedar.Boolean(r.State == "quarantined"),
-		"signed":      cedar.Boolean(r.Facts.Signed),
-		"signers":     stringSet(r.Facts.Signers),
-		"formats":     stringSet(r.Facts.Formats),
-		"scan": cedar.NewRecord(cedar.RecordMap{
-			"present":  cedar.Boolean(r.Facts.Scan.Present),
-			"verdict":  cedar.String(r.Facts.Scan.Verdict),
-			"complete": cedar.Boolean(r.Facts.Scan.Complete),
-			"stale":    cedar.Boolean(r.Facts.Scan.Stale),
-			"expires":  cedar.Long(expires),
-		}),
-	})
-}
-
-func stringSet(ss []string) cedar.Set {
-	vs := make([]cedar.Value, 0, len(ss))
-	for _, s := range ss {
-		vs = append(vs, cedar.String(s))
-	}
-	return cedar.NewSet(vs...)
-}

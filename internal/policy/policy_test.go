@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -87,67 +88,65 @@ func stale(r policy.Resource) policy.Resource {
 
 func who(id string, roles ...string) warden.Principal { return warden.Principal{ID: id, Roles: roles} }
 
-// standardCases has a case that each policy decides and look-alikes that it must
-// leave alone; TestStandardPolicies fails for a policy without one.
-var standardCases = []struct {
-	name   string
-	who    warden.Principal
-	action policy.Action
-	on     policy.Resource
-	want   warden.Effect
-	by     string
-}{
-	{"clean_is_admitted", who("service:registry"), policy.Admit, artifact("pending", "clean", true), warden.Allow, "admit-examined"},
-	{"review_is_admitted", who("service:registry"), policy.Admit, artifact("pending", "review", true), warden.Allow, "admit-examined"},
-	{"malicious_is_not", who("service:registry"), policy.Admit, artifact("pending", "malicious", true), warden.Deny, "no-dangerous"},
-	{"inconclusive_is_not", who("service:registry"), policy.Admit, artifact("pending", "inconclusive", false), warden.Deny, "no-unexamined"},
-	{"incomplete_clean_is_not", who("service:registry"), policy.Admit, artifact("pending", "clean", false), warden.Deny, "no-unexamined"},
-	{"no_statement_is_not", who("service:registry"), policy.Admit, artifact("pending", "", false), warden.Deny, "no-unexamined"},
-	{"admitted_is_served", who("service:gateway"), policy.Serve, artifact("admitted", "clean", true), warden.Allow, "admit-examined"},
-	{"quarantined_is_not_served", who("service:gateway"), policy.Serve, artifact("quarantined", "clean", true), warden.Deny, "no-quarantined"},
-	{"stale_is_not_served", who("service:gateway"), policy.Serve, stale(artifact("admitted", "clean", true)), warden.Deny, "no-stale"},
-	{"stale_is_not_retrieved", who("user:root", "admin"), policy.Retrieve, stale(artifact("admitted", "clean", true)), warden.Deny, "no-stale"},
-	{"stale_can_be_quarantined", who("user:sec", "security"), policy.Quarantine, stale(artifact("admitted", "clean", true)), warden.Allow, "security-quarantines"},
-	{"unregistered_is_not_served", who("service:gateway"), policy.Serve, artifact("", "clean", true), warden.Deny, "serve-registered-only"},
-	{"reader_retrieves", who("user:ann", "reader"), policy.Retrieve, artifact("admitted", "clean", true), warden.Allow, "readers-retrieve"},
-	{"stranger_does_not", who("user:eve"), policy.Retrieve, artifact("admitted", "clean", true), warden.Deny, policy.NoPermit},
-	{"admin_cannot_retrieve_malicious", who("user:root", "admin"), policy.Retrieve, artifact("admitted", "malicious", true), warden.Deny, "no-dangerous"},
-	{"engineer_pushes", who("user:ann", "engineer"), policy.Modify, policy.Resource{Ref: warden.Ref{Kind: warden.KindModel, ID: "a/b"}}, warden.Allow, "engineers-modify"},
-	{"reader_does_not_push", who("user:ann", "reader"), policy.Modify, policy.Resource{Ref: warden.Ref{Kind: warden.KindModel, ID: "a/b"}}, warden.Deny, policy.NoPermit},
-	{"security_quarantines", who("user:sec", "security"), policy.Quarantine, artifact("admitted", "clean", true), warden.Allow, "security-quarantines"},
-	{"engineer_does_not", who("user:ann", "engineer"), policy.Quarantine, artifact("admitted", "clean", true), warden.Deny, policy.NoPermit},
-	{"client_queries", who("key:1", "client"), policy.Query, policy.Resource{Ref: warden.Ref{Kind: policy.KindRoute, ID: "chat"}, Task: "chat"}, warden.Allow, "clients-query"},
-	{"admin_administers", who("user:root", "admin"), policy.Administer, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}, warden.Allow, "admins"},
-	{"client_does_not", who("key:1", "client"), policy.Administer, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}, warden.Deny, policy.NoPermit},
+// TestSuites runs the cases that lie beside the policies. Each policy must decide
+// one.
+func TestSuites(t *testing.T) {
+	for name, sources := range map[string][]policy.Source{
+		"standard": {{Name: "standard.cedar", Text: rules.StandardPolicies()}},
+		"strict":   {{Name: "standard.cedar", Text: rules.StandardPolicies()}, {Name: "strict.cedar", Text: rules.StrictPolicies()}},
+	} {
+		set, err := policy.NewSet(name, rules.PolicySchema(), sources...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		decided := map[string]bool{}
+		for _, file := range []string{"standard", "strict"} {
+			if file == "strict" && name == "standard" {
+				continue
+			}
+			text, err := os.ReadFile("../../rules/policies/" + file + "_test.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cases, err := policy.ParseSuite(file, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range cases {
+				dec, err := c.Run(set, at)
+				for _, id := range dec.Because {
+					decided[id] = true
+				}
+				if err != nil && (name == file || c.Expect == warden.Deny && dec.Effect != warden.Deny) {
+					t.Errorf("%s, %s: %v", name, c.Name, err)
+				}
+			}
+		}
+		for _, id := range set.IDs() {
+			if !decided[id] {
+				t.Errorf("%s: policy %s decides no case", name, id)
+			}
+		}
+	}
 }
 
-func TestStandardPolicies(t *testing.T) {
-	set, decided := standard(t), map[string]bool{}
-	for _, tt := range standardCases {
-		t.Run(tt.name, func(t *testing.T) {
-			dec := set.Decide(policy.Request{Principal: tt.who, Action: tt.action, Resource: tt.on, Now: at})
-			if dec.Effect != tt.want || !strings.Contains(strings.Join(dec.Because, " "), tt.by) {
-				t.Errorf("got %s because %v, want %s because %s", dec.Effect, dec.Because, tt.want, tt.by)
-			}
-			for _, id := range dec.Because {
-				decided[id] = true
-			}
-		})
-	}
-	for _, id := range set.IDs() {
-		if !decided[id] {
-			t.Errorf("policy %s decides no case", id)
+func TestSuiteRefuses(t *testing.T) {
+	for _, text := range []string{
+		"", "tests: []", "tests: 7", "a: &a [*a]", "tests: [{name: x, expect: maybe}]", "tests: [{expect: allow}]", "tests: [{name: x, expect: allow, fact: {}}]", "{", "tests: [{name: x, expect: allow, facts: {scan: {verdikt: x}}}]",
+	} {
+		if cases, err := policy.ParseSuite("x.yaml", []byte(text)); err == nil {
+			t.Errorf("ParseSuite(%q) = %v, want an error", text, cases)
 		}
 	}
 }
 
 func TestNewSetRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"syntax", "@id(\"a\")\npermit (principal, action resource);", "mine.cedar"},
-		{"no_id", "\npermit (principal, action, resource);", "mine.cedar:2: policy without @id"},
+		{"syntax", "@id(\"a\")\npermit (principal, action resource);", "mine.cedar:2:35: "},
+		{"no_id", "\npermit (principal, action, resource);", "mine.cedar:2:1: policy without @id"},
 		{"twice", `@id("a") permit (principal, action, resource); @id("a") forbid (principal, action, resource);`, `policy id "a" is used twice`},
 		{"unknown_action", `@id("a") permit (principal, action == Action::"deploi", resource);`, `policy "a"`},
-		{"unknown_fact", `@id("a") permit (principal, action == Action::"admit", resource) when { resource.scan.verdikt == "clean" };`, `policy "a"`},
+		{"unknown_fact", `@id("a") permit (principal, action == Action::"admit", resource) when { resource.scan.verdikt == "clean" };`, "mine.cedar:1:87: policy \"a\": attribute `scan.verdikt`"},
 		{"wrong_type", `@id("a") permit (principal, action == Action::"admit", resource) when { resource.scan.complete == "yes" && resource.scan.expires > "x" };`, `policy "a"`},
 		{"empty", "// nothing", "no policy"},
 	} {
