@@ -37,7 +37,9 @@ func wrappers(t *testing.T) map[string]func([]byte) []byte {
 		}
 	}
 	zipped := func(name string, deflate bool) func([]byte) []byte {
-		return func(b []byte) []byte { return formattest.Zip(formattest.ZipEntry{Name: name, Data: b, Deflate: deflate}) }
+		return func(b []byte) []byte {
+			return formattest.Zip(formattest.ZipEntry{Name: name, Data: b, Deflate: deflate})
+		}
 	}
 	return map[string]func([]byte) []byte{
 		"plain":     func(b []byte) []byte { return b },

@@ -77,6 +77,10 @@ type File struct {
 	Seven   *sevenzip.Archive
 	Npy     *npy.Header
 
+	// Storages are the sizes of the storages beside the pickle of a torch
+	// archive, by key; nil for other files.
+	Storages map[string]int64
+
 	Safetensors *safetensors.Header
 	GGUF        *gguf.Model
 	ONNX        *onnx.Model

@@ -103,10 +103,26 @@ func (v *visit) zip(ctx context.Context) {
 	}
 }
 
+// storagesOf returns the sizes of the storages that belong to the pickle of a
+// torch archive, by key; nil for any other member.
+func (f *File) storagesOf(name string) map[string]int64 {
+	folder, ok := strings.CutSuffix(name, "data.pkl")
+	if !ok || f.Zip == nil || folder != "" && !strings.HasSuffix(folder, "/") {
+		return nil
+	}
+	sizes := map[string]int64{}
+	for _, e := range f.Zip.Entries {
+		if key, ok := strings.CutPrefix(e.Name, folder+"data/"); ok && e.Size >= 0 && !e.Dir() {
+			sizes[key] = max(sizes[key], e.Size) // of several, the largest: nothing is said of what one loader reads whole
+		}
+	}
+	return sizes
+}
+
 // entry opens one zip member as the most lenient loader would: whatever its
 // flags, check and declared size say.
 func (v *visit) entry(ctx context.Context, e zipfile.Entry) {
-	m := &File{Path: v.path(e.Name), Name: path.Base(e.Name)}
+	m := &File{Path: v.path(e.Name), Name: path.Base(e.Name), Storages: v.f.storagesOf(e.Name)}
 	raw := io.NewSectionReader(v.f.R, e.Data, e.Packed)
 	m.storage = v.f.tensors() && storageName(e.Name)
 	if e.Link() {

@@ -22,6 +22,7 @@ func All() []*detect.Detector[*format.File] {
 		tensorflowGraphs,
 		configurations,
 		torchArchives,
+		torchStorages,
 		rObjects,
 		manifests,
 		xmlModels,

@@ -303,6 +303,7 @@ func (j *judge) patch(e pickle.Effect) {
 		sev = warden.High
 	case pickle.Call:
 		if m, p, ok := obj.Callee().Global(); ok {
+			j.tensor(e, m, p)
 			j.companion(e, p)
 			j.armed(e, classify(m, p), dotted(m, p))
 			if c := classify(m, p); c.tier != tierDangerous || c.effect != "lookup" && c.effect != "import" {
@@ -317,6 +318,16 @@ func (j *judge) patch(e pickle.Effect) {
 	j.ran = true
 	j.add(rulePicklePatch, sev, e.Start, e.End, name,
 		fmt.Sprintf("Loading changes %s for the whole program.", name), fmt.Sprintf("%s <- %s", name, e.State.Expr()))
+}
+
+// tensor judges items that are set on a tensor. The restricted unpickler of
+// torch did so before version 2.10, into memory that the stream chooses
+// (CVE-2026-24747); no honest stream has it.
+func (j *judge) tensor(e pickle.Effect, module, path string) {
+	if e.Kind == pickle.Mutate && (module == "torch._utils" || module == "torch._tensor") && strings.HasPrefix(path, "_rebuild") {
+		j.add(ruleTensorMemory, warden.High, e.Start, e.End, "tensor",
+			"Loading writes into a tensor, which corrupts memory even with weights_only=True (torch before 2.10).", e.Value.Expr()+" <- "+e.State.Expr())
+	}
 }
 
 // companion judges the state of old joblib arrays, which names the file that

@@ -87,6 +87,7 @@ func TestPickles(t *testing.T) {
 		{name: "companion_file", in: p4(pt.New(named("joblib.numpy_pickle:NDArrayWrapper")) + pt.DictOf(pt.Str("filename"), pt.Str("../x.npy")) + pt.Build), want: ids(15)},
 		{name: "file_written", in: p4(call("io:open", pt.Str("data.txt"), pt.Str("w"))), want: ids(1)},
 		{name: "lookup", in: p4(call("builtins:getattr", named("numpy:mean"), pt.Str("__globals__"))), want: ids(16, 2)},
+		{name: "items_of_a_tensor", in: p4(call("torch._utils:_rebuild_tensor_v2", id) + pt.Int(0) + pt.Int(7) + pt.SetItem), want: ids(17)},
 	} {
 		cases = append(cases, fileCase{Name: c.name, Subject: pickled(t, c.in), Want: c.want})
 	}

@@ -48,6 +48,7 @@ const (
 	rulePickleNet      warden.RuleID = "WDN-MF-014"
 	rulePickleRead     warden.RuleID = "WDN-MF-015"
 	rulePickleLookup   warden.RuleID = "WDN-MF-016"
+	ruleTensorMemory   warden.RuleID = "WDN-MF-017"
 )
 
 const (
@@ -77,5 +78,13 @@ var pickleRules = []warden.Rule{
 	{ID: rulePickleHook, Title: "A security scanner or its hook is reached", Severity: warden.Critical, Advice: doNotLoad, Frameworks: malwareFrameworks},
 	{ID: rulePickleNet, Title: "Loading opens a connection", Severity: warden.Critical, Advice: "Do not load this file. Look for the address in your proxy and name server logs.", Frameworks: malwareFrameworks},
 	{ID: rulePickleRead, Title: "Loading reads files or facts about the machine", Severity: warden.High, Advice: "Do not load this file where secrets can be read.", Frameworks: malwareFrameworks},
+	tensorMemory,
 	{ID: rulePickleLookup, Title: "An object is looked up by text", Severity: warden.High, Advice: "Honest files name what they use. Do not load this file before you know what the lookup finds.", Frameworks: pickleFrameworks},
+}
+
+// tensorMemory is the rule about checkpoints that corrupt the memory of torch.
+var tensorMemory = warden.Rule{
+	ID: ruleTensorMemory, Title: "Loading corrupts memory of torch", Severity: warden.High,
+	Advice:     "Do not load this checkpoint with torch before 2.10, not even with weights_only=True. Ask for safetensors.",
+	Frameworks: malwareFrameworks,
 }
