@@ -29,6 +29,9 @@ import (
 type Config struct {
 	Data     string        `yaml:"data"`     // folder of everything that is kept
 	Policies string        `yaml:"policies"` // folder of .cedar files; "": the standard set
+	Keys     string        `yaml:"keys"`     // folder of the platform's own keys, the same for all its processes; "": in the data folder
+	Storage  StorageConfig `yaml:"storage"`
+	Queue    QueueConfig   `yaml:"queue"`
 	API      APIConfig     `yaml:"api"`
 	Gateway  GatewayConfig `yaml:"gateway"`
 	Limits   LimitsConfig  `yaml:"limits"`
@@ -69,7 +72,7 @@ type LimitsConfig struct {
 // engines.
 func DefaultConfig() Config {
 	return Config{
-		Data: ".data", Demo: true,
+		Data: ".data", Demo: true, Queue: QueueConfig{Replicas: 3},
 		API:     APIConfig{Listen: "127.0.0.1:8080"},
 		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Routes: []RouteConfig{}},
 		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
@@ -122,6 +125,8 @@ func configError(name string, err error) error {
 func (c *Config) environment(getenv func(string) string) error {
 	texts := map[string]*string{
 		"WARDEN_DATA": &c.Data, "WARDEN_POLICIES": &c.Policies, "WARDEN_API_LISTEN": &c.API.Listen, "WARDEN_API_URL": &c.API.URL, "WARDEN_GATEWAY_LISTEN": &c.Gateway.Listen,
+		"WARDEN_KEYS": &c.Keys, "WARDEN_STORAGE_DATABASE": &c.Storage.Database, "WARDEN_STORAGE_BLOBS": &c.Storage.Blobs,
+		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
 	}
 	for name, to := range texts {
 		if v := getenv(name); v != "" {
@@ -130,6 +135,7 @@ func (c *Config) environment(getenv func(string) string) error {
 	}
 	for name, set := range map[string]func(string) error{
 		"WARDEN_DEMO":            func(v string) (err error) { c.Demo, err = strconv.ParseBool(v); return err },
+		"WARDEN_QUEUE_REPLICAS":  func(v string) (err error) { c.Queue.Replicas, err = strconv.Atoi(v); return err },
 		"WARDEN_LIMITS_MAX_BLOB": func(v string) (err error) { c.Limits.MaxBlob, err = strconv.ParseInt(v, 10, 64); return err },
 		"WARDEN_LIMITS_WORKERS":  func(v string) (err error) { c.Limits.Workers, err = strconv.Atoi(v); return err },
 		"WARDEN_LIMITS_SCAN_DAYS": func(v string) (err error) {
@@ -164,6 +170,9 @@ func (c Config) check() error {
 		return configError("limits.scan_days", fmt.Errorf("%d, want 1 to 3650", c.Limits.ScanDays))
 	case c.Limits.Shutdown < 0 || c.Limits.Shutdown > time.Hour:
 		return configError("limits.shutdown", fmt.Errorf("%v, want 0 to 1h", c.Limits.Shutdown))
+	}
+	if err := c.checkStorage(); err != nil {
+		return err
 	}
 	if u, err := url.Parse(c.API.URL); c.API.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
 		return configError("api.url", fmt.Errorf("%q is not http(s)://host[:port]", c.API.URL))

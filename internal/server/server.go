@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -22,7 +21,6 @@ import (
 	"github.com/modelwarden/warden/internal/api"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
-	"github.com/modelwarden/warden/internal/blob/dirblob"
 	"github.com/modelwarden/warden/internal/gateway"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
@@ -52,7 +50,7 @@ type Server struct {
 	lock  *os.File
 	store *store.Store
 	queue *natsqueue.Queue
-	blobs *dirblob.Store
+	blobs blobStore
 
 	registry *registry.Service
 	judge    *registry.Judge
@@ -88,22 +86,17 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 	if s.lock, err = lock(cfg.path("lock")); err != nil {
 		return nil, err
 	}
-	_, err = os.Stat(cfg.path("warden.db"))
-	// A database that cannot be looked at is there, too.
-	if s.keys, err = loadKeys(cfg.path("keys"), !errors.Is(err, fs.ErrNotExist)); err != nil {
-		return nil, err
-	}
 	policies, err := Policies(cfg.Policies)
 	if err != nil {
 		return nil, err
 	}
-	if s.store, err = store.Open(ctx, cfg.path("warden.db")); err != nil {
+	if err = s.openRecords(ctx); err != nil {
 		return nil, err
 	}
-	if s.blobs, err = dirblob.Open(dirblob.Config{Dir: cfg.path("blobs"), Now: opts.Now}); err != nil {
+	if s.blobs, err = s.openBlobs(ctx); err != nil {
 		return nil, err
 	}
-	if s.queue, err = natsqueue.Open(ctx, natsqueue.Config{Dir: cfg.path("nats"), Hold: holdFor}); err != nil {
+	if s.queue, err = s.openQueue(ctx); err != nil {
 		return nil, err
 	}
 	return s, s.compose(policies)

@@ -1,0 +1,131 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/modelwarden/warden/internal/blob"
+	"github.com/modelwarden/warden/internal/blob/dirblob"
+	"github.com/modelwarden/warden/internal/queue/natsqueue"
+	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/store"
+)
+
+// A StorageConfig names where records and bytes are kept.
+type StorageConfig struct {
+	Database string `yaml:"database"` // "": a file in the data folder; else postgres://user@host/database, or file:PATH or env:NAME that hold this with a password
+	Blobs    string `yaml:"blobs"`    // "": a folder in the data folder; else s3://bucket?region=…&endpoint=…
+}
+
+// A QueueConfig names the engine of work and events.
+type QueueConfig struct {
+	NATS        string `yaml:"nats"`        // "": in this process; else nats://a:4222,nats://b:4222
+	Credentials string `yaml:"credentials"` // of the cluster: "file:PATH" of a NATS credentials file; "": none
+	Replicas    int    `yaml:"replicas"`    // copies of each job in the cluster
+}
+
+// shared reports whether other processes use the same database.
+func (c Config) shared() bool { return c.Storage.Database != "" }
+
+func (c Config) checkStorage() error {
+	if db := c.Storage.Database; db != "" && !strings.HasPrefix(db, "file:") && !strings.HasPrefix(db, "env:") {
+		u, err := url.Parse(db)
+		switch {
+		case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql":
+			return configError("storage.database", errors.New("is not postgres://user@host/database, file:PATH or env:NAME"))
+		case hasPassword(u):
+			return configError("storage.database", errors.New("holds a password: secrets are references, so put the whole address into file:PATH or env:NAME"))
+		}
+	}
+	if b := c.Storage.Blobs; b != "" {
+		u, err := url.Parse(b)
+		if err != nil || u.Scheme != "s3" || u.Host == "" || u.User != nil {
+			return configError("storage.blobs", fmt.Errorf("%q is not s3://bucket?region=…&endpoint=…", b))
+		}
+	}
+	for server := range strings.SplitSeq(c.Queue.NATS, ",") {
+		if c.Queue.NATS == "" {
+			break
+		}
+		u, err := url.Parse(server)
+		if err != nil || u.Scheme != "nats" && u.Scheme != "tls" || u.Host == "" || u.User != nil {
+			return configError("queue.nats", errors.New("want nats://host:4222 or tls://host:4222, with commas between them and without a password"))
+		}
+	}
+	if q := c.Queue.Credentials; q != "" && !strings.HasPrefix(q, "file:") {
+		return configError("queue.credentials", errors.New("is not file:PATH"))
+	}
+	if c.Queue.Replicas < 1 || c.Queue.Replicas > 5 {
+		return configError("queue.replicas", fmt.Errorf("%d, want 1 to 5", c.Queue.Replicas))
+	}
+	return nil
+}
+
+func hasPassword(u *url.URL) bool {
+	if u.User != nil {
+		if _, ok := u.User.Password(); ok {
+			return true
+		}
+	}
+	return u.Query().Has("password") || u.Query().Has("sslpassword")
+}
+
+// openRecords reads the keys and opens the database. Keys are made only if the
+// database was not in use before; one that cannot be looked at was.
+func (s *Server) openRecords(ctx context.Context) (err error) {
+	dir, name, used := cmp.Or(s.cfg.Keys, s.cfg.path("keys")), s.cfg.path("warden.db"), false
+	if s.cfg.shared() {
+		if s.store, err = s.openShared(ctx); err != nil {
+			return err
+		}
+		err = s.store.View(ctx, func(r registry.Reader) error {
+			head, err := r.AuditHead(ctx)
+			used = head.Entries > 0
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	} else {
+		_, err := os.Stat(name)
+		used = !errors.Is(err, fs.ErrNotExist)
+	}
+	if s.keys, err = loadKeys(dir, used); err != nil || s.store != nil {
+		return err
+	}
+	s.store, err = store.Open(ctx, name)
+	return err
+}
+
+func (s *Server) openShared(ctx context.Context) (*store.Store, error) {
+	dsn := s.cfg.Storage.Database
+	if strings.HasPrefix(dsn, "file:") || strings.HasPrefix(dsn, "env:") {
+		x, err := secret(dsn, s.opts.Getenv)
+		if err != nil {
+			return nil, configError("storage.database", err)
+		}
+		dsn = x.Reveal()
+	}
+	return store.OpenPostgres(ctx, dsn)
+}
+
+// blobStore is what the platform needs of a place for bytes.
+type blobStore interface {
+	blob.Store
+	blob.Uploads
+	SweepUploads() error
+}
+
+func (s *Server) openBlobs(context.Context) (blobStore, error) {
+	return dirblob.Open(dirblob.Config{Dir: s.cfg.path("blobs"), Now: s.opts.Now})
+}
+
+func (s *Server) openQueue(ctx context.Context) (*natsqueue.Queue, error) {
+	return natsqueue.Open(ctx, natsqueue.Config{Dir: s.cfg.path("nats"), Hold: holdFor})
+}
