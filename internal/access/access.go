@@ -1,6 +1,7 @@
-// Package access knows who may come in: access keys for programs, sessions for
-// people at the console, and the one-time links that begin the first session.
-// It says who somebody is; what they may do is policy's answer.
+// Package access knows who may come in: users and groups with their roles,
+// access keys for programs, sessions for people at the console, and the one-time
+// links that begin the first session. It says who somebody is and which roles
+// they hold; what they may do is policy's answer.
 //
 // Secrets are shown once and stored as keyed hashes. Every failed look-up gives
 // the same error, whatever was wrong, so that nobody learns which keys exist.
@@ -19,10 +20,12 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/policy"
 )
 
 // ErrUnknown is returned for every credential that does not let anybody in:
@@ -56,18 +59,32 @@ func Roles() []string {
 	return []string{RoleAdmin, RoleSecurity, RoleEngineer, RoleReader, RoleClient}
 }
 
+// Actions lists the actions that a key may be limited to.
+func Actions() []string {
+	var out []string
+	for _, a := range []policy.Action{
+		policy.Read, policy.Retrieve, policy.Query, policy.Modify, policy.Attest, policy.Approve, policy.Promote, policy.Quarantine, policy.Administer,
+	} {
+		out = append(out, string(a))
+	}
+	return out
+}
+
 // A Key is an access key of a program or a person. The secret is not in it.
 type Key struct {
-	ID        string // 26 characters, public
-	Name      string // what it is for
-	Principal string // "user:…", "service:…" or "key:" and ID
-	Roles     []string
+	ID        string   // 26 characters, public
+	Name      string   // what it is for
+	Principal string   // "user:…", "service:…" or "key:" and ID
+	Roles     []string // texts of [policy.Grant]: a role, or a role for some namespaces
 	Routes    []string // gateway routes it may query; none: every route its roles allow
 	Hash      []byte   // HMAC-SHA-256 of the secret under the pepper
 	Created   time.Time
 	Expires   time.Time // required
 	Revoked   time.Time // zero: not revoked
 	Demo      bool      // made by the demo loader
+	Actions   []string  // of policy that it may ask for; none: every one its roles allow
+	Owner     string    // principal that made it and answers for it
+	Used      time.Time // last use, to some minutes; zero: never
 }
 
 // valid reports whether k lets its holder in at time now.
@@ -96,6 +113,7 @@ type Store interface {
 	Key(ctx context.Context, id string) (Key, error)
 	Keys(ctx context.Context) ([]Key, error) // by time of creation
 	Session(ctx context.Context, hash []byte) (Session, error)
+	Directory
 	// UpdateAccess runs fn in one serialisable transaction. It may run fn again
 	// after a conflict: fn has no side effects.
 	UpdateAccess(ctx context.Context, fn func(Tx) error) error
@@ -104,8 +122,11 @@ type Store interface {
 // A Tx is one transaction of a Store.
 type Tx interface {
 	audit.Tx
+	Directory
+	DirectoryWriter
 	PutKey(ctx context.Context, k Key) error
-	DeleteKeys(ctx context.Context, demo bool) (int, error) // those with this Demo mark
+	DeleteKeys(ctx context.Context, demo bool) (int, error)    // those with this Demo mark
+	UseKey(ctx context.Context, id string, at time.Time) error // never moves the time back
 	PutSession(ctx context.Context, s Session) error
 	DeleteSession(ctx context.Context, hash []byte) error
 	PutLink(ctx context.Context, l Link) error
@@ -121,14 +142,19 @@ type Config struct {
 }
 
 // A Service makes and checks credentials. It is safe for concurrent use.
-type Service struct{ cfg Config }
+type Service struct {
+	cfg Config
+
+	mu   sync.Mutex           // guards used
+	used map[string]time.Time // uses of keys that are not yet kept
+}
 
 // New checks cfg. It starts nothing.
 func New(cfg Config) (*Service, error) {
 	if cfg.Store == nil || cfg.Log == nil || cfg.Now == nil || len(cfg.Pepper) < 32 {
 		return nil, errors.New("access: store, log, clock and a pepper of 32 bytes are required")
 	}
-	return &Service{cfg}, nil
+	return &Service{cfg: cfg, used: map[string]time.Time{}}, nil
 }
 
 const prefix = "wdn_"
@@ -167,6 +193,7 @@ type NewKey struct {
 	Principal string // "": the key is its own principal
 	Roles     []string
 	Routes    []string
+	Actions   []string      // none: every action that the roles allow
 	TTL       time.Duration // zero: 90 days; at most one year
 	Demo      bool
 }
@@ -193,25 +220,29 @@ func (s *Service) CreateKey(ctx context.Context, nk NewKey, by warden.Principal)
 	case nk.TTL < 0 || nk.TTL > MaxKeyTTL:
 		return Key{}, "", invalid("a key lives longer than 0 and at most 366 days", "rotate keys instead of letting them live for ever")
 	}
-	for _, r := range nk.Roles {
-		if !slices.Contains(Roles(), r) {
-			return Key{}, "", invalid(fmt.Sprintf("unknown role %q", r), "roles are "+strings.Join(Roles(), ", "))
+	roles, err := checkRoles(nk.Roles)
+	if err != nil {
+		return Key{}, "", err
+	}
+	for _, a := range nk.Actions {
+		if !slices.Contains(Actions(), a) {
+			return Key{}, "", invalid(fmt.Sprintf("unknown action %q", detail(a)), "actions are "+strings.Join(Actions(), ", "))
 		}
 	}
-	now := s.cfg.Now().UTC().Truncate(time.Second)
+	now := s.now()
 	secret := encode(random(32))
 	k := Key{
-		ID: encode(random(16)), Name: nk.Name, Principal: nk.Principal, Roles: slices.Clone(nk.Roles), Routes: slices.Clone(nk.Routes),
-		Hash: s.hash(secret), Created: now, Expires: now.Add(nk.TTL), Demo: nk.Demo,
+		ID: encode(random(16)), Name: nk.Name, Principal: nk.Principal, Roles: roles, Routes: slices.Clone(nk.Routes), Actions: slices.Clone(nk.Actions),
+		Hash: s.hash(secret), Created: now, Expires: now.Add(nk.TTL), Demo: nk.Demo, Owner: by.ID,
 	}
 	if k.Principal == "" {
 		k.Principal = "key:" + k.ID
 	}
-	err := s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
 		if err := tx.PutKey(ctx, k); err != nil {
 			return err
 		}
-		return s.log(ctx, tx, by, "access.key.create", k.ref(), map[string]any{"name": k.Name, "roles": k.Roles, "routes": k.Routes, "expires": k.Expires})
+		return s.log(ctx, tx, by, "access.key.create", k.ref(), map[string]any{"name": k.Name, "roles": k.Roles, "routes": k.Routes, "actions": k.Actions, "expires": k.Expires})
 	})
 	if err != nil {
 		return Key{}, "", fmt.Errorf("create key: %w", err)
@@ -257,6 +288,7 @@ type Identity struct {
 	Principal warden.Principal
 	KeyID     string   // "" for a session that a link began
 	Routes    []string // gateway routes a key is limited to; none: no limit
+	Actions   []string // actions a key is limited to; none: no limit
 	Expires   time.Time
 	Session   []byte // hash of the session; nil for a key
 }
@@ -275,7 +307,59 @@ func (s *Service) Key(ctx context.Context, text string) (Identity, error) {
 	if match := subtle.ConstantTimeCompare(s.hash(secret), k.Hash) == 1; err != nil || !match || !k.valid(s.cfg.Now()) {
 		return Identity{}, ErrUnknown
 	}
-	return Identity{Principal: warden.Principal{ID: k.Principal, Roles: k.Roles}, KeyID: k.ID, Routes: k.Routes, Expires: k.Expires}, nil
+	if err := s.enabled(ctx, k); err != nil {
+		return Identity{}, err
+	}
+	s.use(k.ID)
+	return Identity{Principal: warden.Principal{ID: k.Principal, Roles: k.Roles}, KeyID: k.ID, Routes: k.Routes, Actions: k.Actions, Expires: k.Expires}, nil
+}
+
+// enabled returns ErrUnknown for a key of a user who is disabled.
+func (s *Service) enabled(ctx context.Context, k Key) error {
+	if !strings.HasPrefix(k.Principal, "user:") {
+		return nil
+	}
+	u, err := s.cfg.Store.User(ctx, k.Principal)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("look up user: %w", err)
+	}
+	if u.Disabled {
+		return ErrUnknown
+	}
+	return nil
+}
+
+// Allows reports whether the credential may be used for an action at all; what
+// the roles allow is policy's answer.
+func (i Identity) Allows(action policy.Action) bool {
+	return len(i.Actions) == 0 || slices.Contains(i.Actions, string(action))
+}
+
+// use notes the use of a key. It waits for no database.
+func (s *Service) use(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used[id] = s.now()
+}
+
+// KeepUses writes down when keys were last used. It is called from time to
+// time; what is lost with a crash is nothing but the time of a use.
+func (s *Service) KeepUses(ctx context.Context) error {
+	s.mu.Lock()
+	used := s.used
+	s.used = map[string]time.Time{}
+	s.mu.Unlock()
+	if len(used) == 0 {
+		return nil
+	}
+	return s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+		for id, at := range used {
+			if err := tx.UseKey(ctx, id, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Keys lists all keys.
@@ -290,7 +374,7 @@ func (s *Service) RevokeKey(ctx context.Context, id string, by warden.Principal)
 	if err != nil || !k.Revoked.IsZero() {
 		return k, err
 	}
-	k.Revoked = s.cfg.Now().UTC().Truncate(time.Second)
+	k.Revoked = s.now()
 	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
 		if err := tx.PutKey(ctx, k); err != nil {
 			return err

@@ -98,11 +98,18 @@ func (s *Service) Session(ctx context.Context, cookie string) (Identity, error) 
 	}
 	if sess.Key != "" {
 		k, err := s.cfg.Store.Key(ctx, sess.Key)
-		if err != nil || !k.valid(s.cfg.Now()) {
+		if err != nil || !k.valid(s.cfg.Now()) || s.enabled(ctx, k) != nil {
 			return Identity{}, ErrUnknown
 		}
+		return Identity{Principal: warden.Principal{ID: sess.Principal, Roles: sess.Roles}, KeyID: sess.Key, Routes: k.Routes, Actions: k.Actions, Expires: sess.Expires, Session: sess.Hash}, nil
 	}
-	return Identity{Principal: warden.Principal{ID: sess.Principal, Roles: sess.Roles}, KeyID: sess.Key, Expires: sess.Expires, Session: sess.Hash}, nil
+	// A person has what they signed in with and what they hold now: a change of
+	// their roles or groups counts at once.
+	roles, err := s.standing(ctx, sess.Principal, sess.Roles)
+	if err != nil {
+		return Identity{}, err
+	}
+	return Identity{Principal: warden.Principal{ID: sess.Principal, Roles: roles}, Expires: sess.Expires, Session: sess.Hash}, nil
 }
 
 // SignOut ends a session. Ending one that is gone is no error.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/registry"
@@ -15,10 +16,10 @@ func (s *Store) UpdateAccess(ctx context.Context, fn func(access.Tx) error) erro
 	return s.update(ctx, func(t *tx) error { return fn(t) })
 }
 
-const keyColumns = `id, name, principal, roles, routes, hash, created, expires, revoked, demo`
+const keyColumns = `id, name, principal, roles, routes, hash, created, expires, revoked, demo, actions, owner, used`
 
 func readKey(r row) (k access.Key, err error) {
-	err = r(&k.ID, &k.Name, &k.Principal, texts{&k.Roles}, texts{&k.Routes}, &k.Hash, instant{&k.Created}, instant{&k.Expires}, instant{&k.Revoked}, &k.Demo)
+	err = r(&k.ID, &k.Name, &k.Principal, texts{&k.Roles}, texts{&k.Routes}, &k.Hash, instant{&k.Created}, instant{&k.Expires}, instant{&k.Revoked}, &k.Demo, texts{&k.Actions}, &k.Owner, instant{&k.Used})
 	return k, err
 }
 
@@ -63,9 +64,15 @@ func (s *Store) Session(ctx context.Context, hash []byte) (out access.Session, e
 // PutKey implements [access.Tx].
 func (t *tx) PutKey(ctx context.Context, k access.Key) error {
 	_, err := t.exec(ctx, `
-		INSERT INTO access_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		INSERT INTO access_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, roles = excluded.roles, routes = excluded.routes, expires = excluded.expires, revoked = excluded.revoked`,
-		k.ID, k.Name, k.Principal, jsonList(k.Roles), jsonList(k.Routes), k.Hash, stamp(k.Created), stamp(k.Expires), stamp(k.Revoked), k.Demo)
+		k.ID, k.Name, k.Principal, jsonList(k.Roles), jsonList(k.Routes), k.Hash, stamp(k.Created), stamp(k.Expires), stamp(k.Revoked), k.Demo, jsonList(k.Actions), k.Owner, stamp(k.Used))
+	return err
+}
+
+// UseKey implements [access.Tx].
+func (t *tx) UseKey(ctx context.Context, id string, at time.Time) error {
+	_, err := t.exec(ctx, `UPDATE access_key SET used = $2 WHERE id = $1 AND used < $2`, id, stamp(at))
 	return err
 }
 
