@@ -44,17 +44,17 @@ func TestConsolePages(t *testing.T) {
 	p, b := console(t)
 	hostile := digestOf(p, "demo/free-gpt5-weights")
 	for name, hash := range map[string]string{
-		"posture":  "#/posture?routes=closed",
-		"models":   "#/models?search=chat&state=admitted",
-		"artifact": "#/artifacts/" + hostile,
+		"posture":   "#/posture?routes=closed",
+		"models":    "#/models?search=chat&state=admitted",
+		"artifact":  "#/artifacts/" + hostile,
 		"structure": "#/artifacts/" + hostile + "?file=pytorch_model.bin",
-		"versions": "#/artifacts?state=denied",
-		"model":    "#/models/demo/free-gpt5-weights",
-		"lineage":  "#/artifacts/" + digestOf(p, "demo/chat-support"),
-		"findings": "#/findings?severity=high&max=high&state=open",
-		"finding":  "#/findings/1?severity=high",
-		"audit":    "#/audit?entry=3&action=registry.push",
-		"search":   "#/search?q=demo",
+		"versions":  "#/artifacts?state=denied",
+		"model":     "#/models/demo/free-gpt5-weights",
+		"lineage":   "#/artifacts/" + digestOf(p, "demo/chat-support"),
+		"findings":  "#/findings?severity=high&max=high&state=open",
+		"finding":   "#/findings/1?severity=high",
+		"audit":     "#/audit?entry=3&action=registry.push",
+		"search":    "#/search?q=demo",
 	} {
 		t.Run(name, func(t *testing.T) {
 			outer := b.t

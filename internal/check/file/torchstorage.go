@@ -11,6 +11,8 @@ import (
 	"github.com/modelwarden/warden/internal/format/pickle"
 )
 
+const ruleStorage warden.RuleID = "WDN-MF-018"
+
 // torchStorages compares the storages that a checkpoint names with those that
 // its archive holds.
 var torchStorages = &detect.Detector[*format.File]{
@@ -22,7 +24,10 @@ bytes lie in another member of the archive. torch before 2.10 took the number as
 it was and read behind the bytes, also with weights_only=True (CVE-2026-24747).
 Storages of types that are not known are not compared, nor those of archives
 whose pickle has another name.`,
-	Rules: []warden.Rule{tensorMemory},
+	Rules: []warden.Rule{{
+		ID: ruleStorage, Title: "A storage is declared larger than it is", Severity: warden.High,
+		Advice: "Do not load this checkpoint with torch before 2.10, not even with weights_only=True. Ask for safetensors.", Frameworks: malwareFrameworks,
+	}},
 	Run:   runTorchStorages,
 }
 
@@ -48,7 +53,7 @@ func runTorchStorages(ctx context.Context, p *detect.Pass[*format.File]) error {
 			key, need, ok := declaredStorage(e.Value)
 			if have, there := f.Storages[key]; ok && there && need > have {
 				p.Emit(warden.Finding{
-					Rule: ruleTensorMemory, Severity: warden.High, At: at(f, e.Start, e.End),
+					Rule: ruleStorage, Severity: warden.High, At: at(f, e.Start, e.End),
 					Message:  fmt.Sprintf("Storage %.40q is declared with %d bytes and has %d: torch before 2.10 reads behind it, even with weights_only=True.", key, need, have),
 					Evidence: e.Value.Expr(),
 				})

@@ -24,8 +24,8 @@ func TestTorchStorages(t *testing.T) {
 		{Name: "bytes", Subject: archive("ByteStorage", 16, four)},
 		{Name: "fewer", Subject: archive("FloatStorage", 2, four)},
 		{Name: "unknown_type", Subject: archive("MineStorage", 1<<30, four)},
-		{Name: "one_more", Subject: archive("FloatStorage", 5, four), Want: []warden.RuleID{ruleTensorMemory}},
-		{Name: "wider_type", Subject: archive("ComplexDoubleStorage", 2, four), Want: []warden.RuleID{ruleTensorMemory}},
-		{Name: "very_many", Subject: archive("DoubleStorage", 1<<31-1, four), Want: []warden.RuleID{ruleTensorMemory}},
+		{Name: "one_more", Subject: archive("FloatStorage", 5, four), Want: []warden.RuleID{ruleStorage}},
+		{Name: "wider_type", Subject: archive("ComplexDoubleStorage", 2, four), Want: []warden.RuleID{ruleStorage}},
+		{Name: "very_many", Subject: archive("DoubleStorage", 1<<31-1, four), Want: []warden.RuleID{ruleStorage}},
 	})
 }
