@@ -28,7 +28,7 @@ whose pickle has another name.`,
 		ID: ruleStorage, Title: "A storage is declared larger than it is", Severity: warden.High,
 		Advice: "Do not load this checkpoint with torch before 2.10, not even with weights_only=True. Ask for safetensors.", Frameworks: malwareFrameworks,
 	}},
-	Run:   runTorchStorages,
+	Run: runTorchStorages,
 }
 
 // elementBytes are the sizes of the elements of torch's storage classes.
