@@ -19,8 +19,9 @@ type TextOptions struct {
 func NewText(w io.Writer, opts TextOptions) Writer { return &textWriter{w: w, opts: opts} }
 
 type textWriter struct {
-	w    io.Writer
-	opts TextOptions
+	accepted int // findings with a waiver
+	w        io.Writer
+	opts     TextOptions
 }
 
 func (t *textWriter) Begin(Tool, time.Time) error { return nil }
@@ -41,7 +42,16 @@ func (t *textWriter) Target(x Target) error {
 	for _, n := range x.Counts {
 		total += n
 	}
-	fmt.Fprintf(&b, "%s  %s  (%s, %s)\n", t.paint(x.Verdict, x.Verdict), x.Path, format, plural(total, "finding"))
+	about := format + ", " + plural(total, "finding")
+	if x.Size < 0 {
+		about = "not read"
+	}
+	fmt.Fprintf(&b, "%s  %s  (%s)\n", t.paint(x.Verdict, x.Verdict), x.Path, about)
+	for _, f := range x.Findings {
+		if f.Waiver != nil {
+			t.accepted++
+		}
+	}
 	for i, f := range x.Findings {
 		if i == findingsShown {
 			fmt.Fprintf(&b, "  … and %d more; see --format json\n", total-findingsShown)
@@ -86,6 +96,9 @@ func (t *textWriter) End(s Summary, _ time.Duration) error {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, t.paint(p.name, p.name)))
 		}
+	}
+	if t.accepted > 0 {
+		parts = append(parts, plural(t.accepted, "finding")+" accepted")
 	}
 	if len(parts) == 0 {
 		parts = []string{"nothing to scan"}
