@@ -199,12 +199,35 @@ func (s *service) may(ctx context.Context, action policy.Action) error {
 }
 
 func (s *service) mayOn(ctx context.Context, action policy.Action, on policy.Resource) error {
-	who := identity(ctx).Principal
+	if err := s.credentialMay(ctx, action, on.Ref); err != nil {
+		return err
+	}
+	who, err := s.as(ctx, action, on)
+	if err != nil {
+		return err
+	}
 	return s.obey(ctx, s.Judge.Thing(who, action, on), who, action)
 }
 
+// credentialMay refuses what the key that was shown is not for, whatever its
+// roles allow.
+func (s *service) credentialMay(ctx context.Context, action policy.Action, on warden.Ref) error {
+	id := identity(ctx)
+	if id.Allows(action) {
+		return nil
+	}
+	return s.obey(ctx, warden.Decision{Effect: warden.Deny, Subject: on, Because: []string{"key-actions"}}, id.Principal, action)
+}
+
 func (s *service) mayArtifact(ctx context.Context, action policy.Action, d warden.Digest) error {
-	who := identity(ctx).Principal
+	ref := registry.ArtifactRef(d)
+	if err := s.credentialMay(ctx, action, ref); err != nil {
+		return err
+	}
+	who, err := s.as(ctx, action, policy.Resource{Ref: ref})
+	if err != nil {
+		return err
+	}
 	dec, _, err := s.Judge.Artifact(ctx, who, action, d)
 	if err != nil {
 		return err

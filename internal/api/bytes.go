@@ -20,7 +20,7 @@ import (
 
 // mayUpload lets in whoever may push anything: bytes have no name yet.
 func (s *service) mayUpload(ctx context.Context) error {
-	return s.mayOn(ctx, policy.Modify, policy.Resource{Ref: warden.Ref{Kind: warden.KindModel, ID: "any/upload"}})
+	return s.mayOn(ctx, policy.Modify, policy.Resource{Ref: warden.Ref{Kind: warden.KindModel, ID: uploads}})
 }
 
 // blobError explains errors of the blob store. What they say of the server's
@@ -198,7 +198,16 @@ func (s *service) download(w http.ResponseWriter, r *http.Request) {
 		s.problem(w, err)
 		return
 	}
-	dec, a, err := s.Judge.Artifact(ctx, who, policy.Retrieve, d)
+	if err := s.credentialMay(ctx, policy.Retrieve, registry.ArtifactRef(d)); err != nil {
+		s.problem(w, err)
+		return
+	}
+	as, err := s.as(ctx, policy.Retrieve, policy.Resource{Ref: registry.ArtifactRef(d)})
+	if err != nil {
+		s.problem(w, err)
+		return
+	}
+	dec, a, err := s.Judge.Artifact(ctx, as, policy.Retrieve, d)
 	if err != nil {
 		s.problem(w, err)
 		return
@@ -241,7 +250,7 @@ func (s *service) download(w http.ResponseWriter, r *http.Request) {
 // reads reports whether who may know what is in the registry, and so why
 // something of it is refused.
 func (s *service) reads(who warden.Principal) bool {
-	return s.Judge.Thing(who, policy.Read, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}).Effect == warden.Allow
+	return s.Judge.Thing(onPlatform(who, policy.Read), policy.Read, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}).Effect == warden.Allow
 }
 
 func (s *service) fileOf(ctx context.Context, d warden.Digest, name string) (registry.File, error) {

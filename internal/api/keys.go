@@ -19,13 +19,14 @@ type KeyBody struct {
 	Expires   time.Time `json:"expires"`
 	State     string    `json:"state" enum:"valid,expired,revoked"`
 	Demo      bool      `json:"demo"`
+	Actions   []string  `json:"actions" doc:"actions it is limited to; empty: every one its roles allow"`
+	Owner     string    `json:"owner" doc:"who made it and answers for it"`
+	Used      time.Time `json:"used" doc:"last use, to some minutes; zero: never"`
 }
 
 func (s *service) keyOf(k access.Key) KeyBody {
-	b := KeyBody{k.ID, k.Name, k.Principal, k.Roles, k.Routes, k.Created, k.Expires, "valid", k.Demo}
-	if b.Routes == nil {
-		b.Routes = []string{}
-	}
+	b := KeyBody{k.ID, k.Name, k.Principal, k.Roles, k.Routes, k.Created, k.Expires, "valid", k.Demo, filled(k.Actions), k.Owner, k.Used}
+	b.Routes = filled(b.Routes)
 	switch {
 	case !k.Revoked.IsZero():
 		b.State = "revoked"
@@ -52,10 +53,12 @@ func (s *service) listKeys(ctx context.Context, _ *struct{}) (*body[list[KeyBody
 
 type newKeyInput struct {
 	Body struct {
-		Name   string   `json:"name" maxLength:"100" doc:"what it is for"`
-		Roles  []string `json:"roles" minItems:"1" doc:"admin, security, engineer, reader, client"`
-		Routes []string `json:"routes,omitempty" doc:"limit to these gateway routes"`
-		Days   int      `json:"days,omitempty" minimum:"1" maximum:"366" default:"90"`
+		Name    string   `json:"name" maxLength:"100" doc:"what it is for"`
+		Roles   []string `json:"roles" minItems:"1" doc:"admin, security, engineer, reader, client; or one of them for some namespaces: engineer@team-a,lab/*"`
+		Routes  []string `json:"routes,omitempty" doc:"limit to these gateway routes"`
+		Actions []string `json:"actions,omitempty" doc:"limit to these actions, for example modify"`
+		User    string   `json:"user,omitempty" maxLength:"105" doc:"the user whom it acts as; empty: the key is its own principal"`
+		Days    int      `json:"days,omitempty" minimum:"1" maximum:"366" default:"90"`
 	}
 }
 
@@ -68,8 +71,13 @@ func (s *service) createKey(ctx context.Context, in *newKeyInput) (*body[newKeyB
 	if err := s.may(ctx, policy.Administer); err != nil {
 		return nil, s.fail(err)
 	}
+	if in.Body.User != "" {
+		if _, err := s.Access.User(ctx, in.Body.User); err != nil {
+			return nil, s.fail(err)
+		}
+	}
 	k, secret, err := s.Access.CreateKey(ctx, access.NewKey{
-		Name: in.Body.Name, Roles: in.Body.Roles, Routes: in.Body.Routes, TTL: time.Duration(in.Body.Days) * 24 * time.Hour,
+		Name: in.Body.Name, Principal: in.Body.User, Roles: in.Body.Roles, Routes: in.Body.Routes, Actions: in.Body.Actions, TTL: time.Duration(in.Body.Days) * 24 * time.Hour,
 	}, identity(ctx).Principal)
 	if err != nil {
 		return nil, s.fail(err)

@@ -90,7 +90,7 @@ func (s *service) me(ctx context.Context, _ *struct{}) (*body[meBody], error) {
 func (s *service) meOf(id access.Identity) meBody {
 	m := meBody{Principal: id.Principal.ID, Roles: id.Principal.Roles, Expires: id.Expires, May: []string{}}
 	for _, a := range []policy.Action{policy.Read, policy.Administer} {
-		if s.Judge.Thing(id.Principal, a, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}).Effect == warden.Allow {
+		if id.Allows(a) && s.Judge.Thing(onPlatform(id.Principal, a), a, policy.Resource{Ref: warden.Ref{Kind: policy.KindPlatform, ID: "warden"}}).Effect == warden.Allow {
 			m.May = append(m.May, string(a))
 		}
 	}
@@ -98,7 +98,7 @@ func (s *service) meOf(id access.Identity) meBody {
 	for a, roles := range map[policy.Action][]string{
 		policy.Quarantine: {access.RoleAdmin, access.RoleSecurity}, policy.Modify: {access.RoleAdmin, access.RoleEngineer},
 	} {
-		if slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(id.Principal.Roles, r) }) {
+		if slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(policy.Anywhere(id.Principal.Roles), r) }) && id.Allows(a) {
 			m.May = append(m.May, string(a))
 		}
 	}

@@ -175,6 +175,9 @@ func (s *service) push(ctx context.Context, in *pushInput) (*body[versionBody], 
 		}
 		m.Files = append(m.Files, registry.File{Path: f.Path, Digest: d, Size: f.Size})
 	}
+	if err := s.mayName(ctx, m); err != nil {
+		return nil, s.fail(err)
+	}
 	v, err := s.Registry.Push(ctx, registry.Push{Model: name, Manifest: m, Actor: identity(ctx).Principal})
 	if err != nil {
 		return nil, s.fail(err)

@@ -66,6 +66,13 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, do(http.MethodPost, "create-key", "/keys", "Make an access key; its secret is shown once", "access"), s.createKey)
 	huma.Register(h, do(http.MethodDelete, "revoke-key", "/keys/{id}", "End an access key at once", "access"), s.revokeKey)
 
+	huma.Register(h, get("list-users", "/users", "Users with their roles and groups", "access"), s.listUsers)
+	huma.Register(h, do(http.MethodPost, "add-user", "/users", "Make a person known before they first sign in", "access"), s.addUser)
+	huma.Register(h, do(http.MethodPatch, "set-user", "/users/{id}", "Change, disable or enable a user", "access"), s.setUser)
+	huma.Register(h, get("list-groups", "/groups", "Groups of users and services, with their roles", "access"), s.listUserGroups)
+	huma.Register(h, do(http.MethodPatch, "set-group", "/groups/{name}", "Change a group, or make it", "access"), s.setUserGroup)
+	huma.Register(h, do(http.MethodDelete, "remove-group", "/groups/{name}", "Remove a group", "access"), s.removeUserGroup)
+
 	huma.Register(h, do(http.MethodPost, "create-link", "/links", "Make a one-time administrator link", "access"), s.createLink)
 
 	mux.HandleFunc("/api/", s.unknown)

@@ -301,7 +301,7 @@ func newAuditProve(a *app) *cobra.Command {
 }
 
 func newAccess(a *app) *cobra.Command {
-	return group("access", "Access keys and sign-in links", group("key", "Access keys", newKeyCreate(a), newKeyList(a), newKeyRevoke(a)), newLink(a))
+	return group("access", "Users, groups, access keys and sign-in links", newUser(a), newUserGroup(a), group("key", "Access keys", newKeyCreate(a), newKeyList(a), newKeyRevoke(a)), newLink(a))
 }
 
 type key struct {
@@ -312,17 +312,20 @@ type key struct {
 	Expires time.Time `json:"expires"`
 	State   string    `json:"state"`
 	Secret  string    `json:"secret,omitempty"`
+	Actions []string  `json:"actions"`
+	Owner   string    `json:"owner"`
+	Used    time.Time `json:"used"`
 }
 
 func newKeyCreate(a *app) *cobra.Command {
 	var (
-		format, name  string
-		roles, routes []string
-		days          int
+		format, name, as       string
+		roles, routes, actions []string
+		days                   int
 	)
 	c := formatFlag(&cobra.Command{
 		Use: "create --name NAME --role ROLE", Short: "Make an access key; its secret is shown once", Args: args(cobra.NoArgs),
-		Long: "Roles: admin, security (quarantine), engineer (push), reader (download), client (query the gateway).\n\n" +
+		Long: rolesHelp + "\n\n" +
 			"  warden access key create --name web-shop --role client --route support-chat",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cl, err := a.client()
@@ -333,6 +336,12 @@ func newKeyCreate(a *app) *cobra.Command {
 			in := map[string]any{"name": name, "roles": roles, "days": days}
 			if len(routes) > 0 {
 				in["routes"] = routes
+			}
+			if len(actions) > 0 {
+				in["actions"] = actions
+			}
+			if as != "" {
+				in["user"] = as
 			}
 			if err := cl.call(c.Context(), http.MethodPost, "/api/v1/keys", in, &k); err != nil {
 				return err
@@ -348,6 +357,8 @@ func newKeyCreate(a *app) *cobra.Command {
 	c.Flags().StringVar(&name, "name", "", "what it is for")
 	c.Flags().StringArrayVar(&roles, "role", nil, "role; repeatable")
 	c.Flags().StringArrayVar(&routes, "route", nil, "limit to this gateway route; repeatable")
+	c.Flags().StringArrayVar(&actions, "action", nil, "limit to this action, for example modify; repeatable")
+	c.Flags().StringVar(&as, "user", "", "the user whom the key acts as (default: the key itself)")
 	c.Flags().IntVar(&days, "days", 90, "days until it expires")
 	return c
 }
@@ -367,9 +378,13 @@ func newKeyList(a *app) *cobra.Command {
 			return printJSON(a.Stdout, ks)
 		}
 		t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "ID\tNAME\tROLES\tSTATE\tEXPIRES")
+		fmt.Fprintln(t, "ID\tNAME\tROLES\tSTATE\tEXPIRES\tUSED\tMADE BY")
 		for _, k := range ks {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, strings.Join(k.Roles, ","), k.State, since(k.Expires))
+			used := "never"
+			if !k.Used.IsZero() {
+				used = since(k.Used)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, strings.Join(k.Roles, " "), k.State, since(k.Expires), used, k.Owner)
 		}
 		return t.Flush()
 	}}, &format)

@@ -113,6 +113,9 @@ func (g *Gateway) mayQuery(id access.Identity, name string) warden.Decision {
 	if len(id.Routes) > 0 && !slices.Contains(id.Routes, name) {
 		return warden.Decision{Effect: warden.Deny, Because: []string{"key-routes"}}
 	}
+	if !id.Allows(policy.Query) {
+		return warden.Decision{Effect: warden.Deny, Because: []string{"key-actions"}}
+	}
 	return g.cfg.Judge.Thing(id.Principal, policy.Query, policy.Resource{Ref: warden.Ref{Kind: policy.KindRoute, ID: name}, Task: "chat"})
 }
 

@@ -25,6 +25,8 @@ const (
 	orphanAge    = 24 * time.Hour   // time between upload and push
 	holdFor      = 20 * time.Second // a job of a killed process is done again after so long
 	holdEvery    = 5 * time.Second
+
+	keepUsesEvery = time.Minute
 )
 
 // background starts the workers. They end when ctx ends; wg waits for them.
@@ -51,6 +53,7 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
 	s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })
+	s.every(ctx, wg, "keep when keys were used", keepUsesEvery, func() error { return s.access.KeepUses(ctx) })
 	if s.demo != nil {
 		wg.Go(func() { s.demo.restore(ctx) })
 	}
