@@ -51,6 +51,9 @@ type Server struct {
 	store *store.Store
 	queue *natsqueue.Queue
 	blobs blobStore
+	sweep func(ctx context.Context) error // removes uploads that nobody touches
+
+	bucket io.Closer // of blobs; nil for a folder
 
 	registry *registry.Service
 	judge    *registry.Judge
@@ -93,7 +96,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 	if err = s.openRecords(ctx); err != nil {
 		return nil, err
 	}
-	if s.blobs, err = s.openBlobs(ctx); err != nil {
+	if err = s.openBlobs(ctx); err != nil {
 		return nil, err
 	}
 	if s.queue, err = s.openQueue(ctx); err != nil {
@@ -187,6 +190,9 @@ func (s *Server) Close() error {
 	}
 	if s.queue != nil {
 		s.queue.Close()
+	}
+	if s.bucket != nil {
+		errs = append(errs, s.bucket.Close())
 	}
 	if s.store != nil {
 		errs = append(errs, s.store.Close())

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/blob"
+	"github.com/modelwarden/warden/internal/blob/cloudblob"
 	"github.com/modelwarden/warden/internal/blob/dirblob"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
 	"github.com/modelwarden/warden/internal/registry"
@@ -119,13 +120,30 @@ func (s *Server) openShared(ctx context.Context) (*store.Store, error) {
 type blobStore interface {
 	blob.Store
 	blob.Uploads
-	SweepUploads() error
 }
 
-func (s *Server) openBlobs(context.Context) (blobStore, error) {
-	return dirblob.Open(dirblob.Config{Dir: s.cfg.path("blobs"), Now: s.opts.Now})
+// openBlobs opens the place for bytes. sweep removes uploads nobody touches;
+// end, if not nil, is for Close.
+func (s *Server) openBlobs(ctx context.Context) (err error) {
+	if s.cfg.Storage.Blobs == "" {
+		dir, err := dirblob.Open(dirblob.Config{Dir: s.cfg.path("blobs"), Now: s.opts.Now})
+		if err != nil {
+			return err
+		}
+		s.blobs, s.sweep = dir, func(context.Context) error { return dir.SweepUploads() }
+		return nil
+	}
+	bucket, err := cloudblob.Open(ctx, cloudblob.Config{URL: s.cfg.Storage.Blobs, Now: s.opts.Now})
+	if err != nil {
+		return err
+	}
+	s.blobs, s.sweep, s.bucket = bucket, bucket.SweepUploads, bucket
+	return nil
 }
 
 func (s *Server) openQueue(ctx context.Context) (*natsqueue.Queue, error) {
-	return natsqueue.Open(ctx, natsqueue.Config{Dir: s.cfg.path("nats"), Hold: holdFor})
+	q := s.cfg.Queue
+	return natsqueue.Open(ctx, natsqueue.Config{
+		Dir: s.cfg.path("nats"), Hold: holdFor, URL: q.NATS, Credentials: strings.TrimPrefix(q.Credentials, "file:"), Replicas: q.Replicas,
+	})
 }

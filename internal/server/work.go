@@ -49,7 +49,7 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	})
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)
-		return errors.Join(err, s.blobs.SweepUploads())
+		return errors.Join(err, s.sweep(ctx))
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
 	s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })

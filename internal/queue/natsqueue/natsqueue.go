@@ -1,5 +1,7 @@
 // Package natsqueue is the queue on JetStream. It runs a NATS server inside the
-// process, which listens on no port and keeps its files in a data folder.
+// process, which listens on no port and keeps its files in a data folder, or it
+// uses the servers of a cluster, which several processes share: the same code
+// but for the connection.
 //
 // A job is one message under a subject made of its class and key, in a stream
 // that takes one message a subject: so a key that is outstanding is refused by
@@ -39,12 +41,16 @@ type Config struct {
 	Dir     string        // of the server's files; belongs to one process
 	Hold    time.Duration // a job that is held longer is delivered again; 0 means 60 seconds
 	MaxJobs int64         // outstanding jobs; 0 means 100,000
+
+	URL         string // servers of a cluster, with commas between them; "": a server in this process
+	Credentials string // path of a credentials file for the cluster; "": none
+	Replicas    int    // copies of each job in the cluster; 0 means 3
 }
 
 // A Queue implements [queue.Work] and [queue.Events].
 type Queue struct {
 	cfg       Config
-	server    *server.Server
+	server    *server.Server // nil: a cluster elsewhere
 	conn      *nats.Conn
 	js        jetstream.JetStream
 	stream    jetstream.Stream
@@ -59,8 +65,14 @@ type Queue struct {
 
 // Open starts the server and recovers its jobs. Close the queue.
 func Open(ctx context.Context, cfg Config) (*Queue, error) {
-	if cfg.Dir == "" {
-		return nil, errors.New("open queue: a folder is required")
+	if cfg.Dir == "" && cfg.URL == "" {
+		return nil, errors.New("open queue: a folder or the address of a cluster is required")
+	}
+	switch {
+	case cfg.URL == "":
+		cfg.Replicas = 1
+	case cfg.Replicas == 0:
+		cfg.Replicas = 3
 	}
 	if cfg.Hold == 0 {
 		cfg.Hold = time.Minute
@@ -71,12 +83,16 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	q := &Queue{cfg: cfg, bell: make(chan struct{}), subs: map[*subscription]struct{}{}, consumers: map[queue.Class]jetstream.Consumer{}}
 	if err := q.start(ctx); err != nil {
 		q.Close()
+		if cfg.URL != "" {
+			return nil, unreachable(cfg.URL, err)
+		}
 		return nil, fmt.Errorf("open queue in %s: %w", cfg.Dir, err)
 	}
 	return q, nil
 }
 
-func (q *Queue) start(ctx context.Context) (err error) {
+// embed starts a server in this process and connects to it.
+func (q *Queue) embed() (err error) {
 	q.server, err = server.NewServer(&server.Options{
 		ServerName: "warden", DontListen: true, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: q.cfg.Dir, JetStreamMaxStore: storeBytes, JetStreamMaxMemory: memoryBytes,
@@ -88,7 +104,38 @@ func (q *Queue) start(ctx context.Context) (err error) {
 	if !q.server.ReadyForConnections(startTime) {
 		return fmt.Errorf("the NATS server was not ready after %v", startTime)
 	}
-	if q.conn, err = nats.Connect("", nats.InProcessServer(q.server), nats.NoReconnect()); err != nil {
+	q.conn, err = nats.Connect("", nats.InProcessServer(q.server), nats.NoReconnect())
+	return err
+}
+
+// join connects to a cluster, and again to any of its servers whenever the
+// connection is lost, for as long as it takes.
+func (q *Queue) join() (err error) {
+	options := []nats.Option{
+		nats.Name("warden"), nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.PingInterval(2 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.ReconnectHandler(func(*nats.Conn) { q.ring() }),
+	}
+	if q.cfg.Credentials != "" {
+		options = append(options, nats.UserCredentials(q.cfg.Credentials))
+	}
+	q.conn, err = nats.Connect(q.cfg.URL, options...)
+	return err
+}
+
+func unreachable(url string, err error) error {
+	return &warden.Error{
+		Code: warden.CodeUnavailable, Message: "the queue's cluster " + url + " cannot be used: " + err.Error(), Err: err,
+		Hint: "check that the NATS servers run with JetStream, that queue.nats names them, and that queue.replicas is not more than there are",
+	}
+}
+
+func (q *Queue) start(ctx context.Context) (err error) {
+	if q.cfg.URL == "" {
+		err = q.embed()
+	} else {
+		err = q.join()
+	}
+	if err != nil {
 		return err
 	}
 	if q.js, err = jetstream.New(q.conn); err != nil {
@@ -97,6 +144,7 @@ func (q *Queue) start(ctx context.Context) (err error) {
 	q.stream, err = q.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: workStream, Subjects: []string{"work.*.*"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage,
 		MaxMsgs: q.cfg.MaxJobs, MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true,
+		Replicas: q.cfg.Replicas,
 	})
 	if err != nil {
 		return err
