@@ -19,6 +19,7 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/access/idp"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob"
 	"github.com/modelwarden/warden/internal/policy"
@@ -60,6 +61,8 @@ type RouteStatus struct {
 type Config struct {
 	Registry    *registry.Service
 	Judge       *registry.Judge
+	Governor    *registry.Governor
+	Person      func(ctx context.Context, principal string) (string, error) // who stands behind a principal; nil: itself
 	Blobs       blob.Store
 	Uploads     blob.Uploads
 	Access      *access.Service
@@ -69,6 +72,8 @@ type Config struct {
 	Rules       map[warden.RuleID]warden.Rule
 	Tool        report.Tool
 	Demo        Demo
+	Login       *idp.Provider                                     // people sign in with it; may be nil
+	Workloads   *idp.Workloads                                    // programs come in with its tokens; may be nil
 	Link        func(ctx context.Context) (url string, err error) // makes a one-time administrator link
 	Routes      func(ctx context.Context) []RouteStatus
 	Web         http.Handler // everything that is not the API
@@ -159,7 +164,7 @@ func (s *service) guard(mux http.Handler) http.Handler {
 // public lists the operations that need no identity.
 func public(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/api/v1/health", "/api/openapi.json", "/api/openapi.yaml":
+	case "/api/v1/health", "/api/openapi.json", "/api/openapi.yaml", loginPath, loginBegin, loginFinish:
 		return r.Method == http.MethodGet
 	case "/api/v1/session":
 		return r.Method == http.MethodPost
@@ -178,6 +183,9 @@ func (s *service) identify(r *http.Request) (access.Identity, error) {
 		key, ok := strings.CutPrefix(h, "Bearer ")
 		if !ok {
 			return access.Identity{}, access.ErrUnknown
+		}
+		if idp.Token(key) {
+			return s.workload(r, key)
 		}
 		return s.Access.Key(r.Context(), key)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/attest"
+	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/internal/report"
@@ -21,11 +22,13 @@ import (
 // predicateOf decodes the predicate of an envelope for people. What cannot be
 // decoded is null; the envelope itself is beside it.
 func predicateOf(envelope []byte) json.RawMessage {
-	e, err := attest.DecodeEnvelope(envelope)
-	if err != nil {
-		return json.RawMessage("null")
+	payload := []byte{}
+	if e, err := attest.DecodeEnvelope(envelope); err == nil {
+		payload = e.Payload
+	} else if p, err := oms.Peek(envelope); err == nil && !p.Signed() { // the list of files is in the manifest
+		payload = p.Payload
 	}
-	st, err := attest.Decode(e.Payload)
+	st, err := attest.Decode(payload)
 	if err != nil {
 		return json.RawMessage("null")
 	}

@@ -368,11 +368,15 @@ func (s *service) findings(ctx context.Context, f registry.FindingFilter, p Part
 }
 
 type statementBody struct {
+	ID            string          `json:"id"`
 	Payload       string          `json:"payload" doc:"digest of the payload"`
 	PredicateType string          `json:"predicate_type"`
-	Signer        string          `json:"signer" doc:"as the trust store names it; empty if not verified"`
+	Signer        string          `json:"signer" doc:"as the trust store names it now; empty if not verified"`
+	Verified      bool            `json:"verified" doc:"it counts: somebody who is trusted for it signed it"`
+	Reason        string          `json:"reason" doc:"why it does not count; empty if it does"`
 	Received      time.Time       `json:"received"`
-	Envelope      json.RawMessage `json:"envelope" doc:"the DSSE envelope as received"`
+	By            string          `json:"by" doc:"who attached it; empty if this server made it"`
+	Envelope      json.RawMessage `json:"envelope" doc:"the DSSE envelope or bundle as received"`
 	Predicate     json.RawMessage `json:"predicate" doc:"decoded, for people"`
 }
 
@@ -381,18 +385,16 @@ func (s *service) statements(ctx context.Context, in *DigestInput) (*body[list[s
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	var items []statementBody
-	err = s.Registry.View(ctx, func(r registry.Reader) error {
-		sts, err := r.Statements(ctx, d)
-		for _, st := range sts {
-			items = append(items, statementBody{
-				st.Payload.String(), st.PredicateType, st.Signer, st.Received, json.RawMessage(st.Envelope), predicateOf(st.Envelope),
-			})
-		}
-		return err
-	})
+	p, err := s.Judge.Papers(ctx, d, "")
 	if err != nil {
 		return nil, s.fail(err)
+	}
+	var items []statementBody
+	for _, x := range p.All {
+		st := x.Statement
+		items = append(items, statementBody{
+			st.ID.String(), st.Payload.String(), st.PredicateType, x.Signer, x.Err == nil, reasonOf(x), st.Received, st.By, json.RawMessage(st.Envelope), predicateOf(st.Envelope),
+		})
 	}
 	return listed(items, ""), nil
 }

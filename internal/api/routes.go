@@ -6,6 +6,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/registry"
 )
 
 // maxPush is the size of the largest list of files that is taken, some 100,000.
@@ -18,6 +19,10 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 		return huma.Operation{OperationID: id, Method: method, Path: "/api/v1" + path, Summary: summary, Tags: []string{tag}, BodyReadTimeout: -1}
 	}
 	get := func(id, path, summary, tag string) huma.Operation { return do(http.MethodGet, id, path, summary, tag) }
+	bundle := func(op huma.Operation) huma.Operation {
+		op.MaxBodyBytes = registry.MaxBundle
+		return op
+	}
 	large := func(op huma.Operation) huma.Operation {
 		op.MaxBodyBytes = maxPush
 		return op
@@ -29,6 +34,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 
 	huma.Register(h, open(get("health", "/health", "The process answers", "platform")), s.health)
 	huma.Register(h, open(do(http.MethodPost, "begin-session", "/session", "Sign in with an access key or a one-time link", "platform")), s.beginSession)
+	huma.Register(h, open(get("login-ways", "/login", "How people sign in besides keys and links", "platform")), s.loginWays)
 	huma.Register(h, do(http.MethodDelete, "end-session", "/session", "Sign out", "platform"), s.endSession)
 	huma.Register(h, get("me", "/me", "Who is asking, and with which roles", "platform"), s.me)
 	huma.Register(h, get("posture", "/posture", "The numbers of the first page", "platform"), s.posture)
@@ -45,12 +51,29 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, get("get-artifact", "/artifacts/{digest}", "State of an artifact, with its files, names, origins and takers", "registry"), s.getArtifact)
 	huma.Register(h, get("list-artifact-findings", "/artifacts/{digest}/findings", "Findings of the last scan, worst first", "registry"), s.artifactFindings)
 	huma.Register(h, get("get-structure", "/artifacts/{digest}/structure", "What is inside a file: members, tensors, operators, opcodes, bytes of findings", "registry"), s.structure)
-	huma.Register(h, get("list-statements", "/artifacts/{digest}/statements", "Signed statements about an artifact", "registry"), s.statements)
+	huma.Register(h, get("list-statements", "/artifacts/{digest}/statements", "Signed statements about an artifact, and whether they count", "registry"), s.statements)
+	huma.Register(h, bundle(do(http.MethodPost, "attach-statement", "/artifacts/{digest}/statements", "Attach a signed statement about an artifact", "registry")), s.attach)
 	huma.Register(h, get("list-decisions", "/artifacts/{digest}/decisions", "Decisions about an artifact, newest first", "registry"), s.decisions)
 	huma.Register(h, get("list-takers", "/artifacts/{digest}/blast", "What comes from an artifact and who took any of it", "registry"), s.blast)
 	huma.Register(h, do(http.MethodPost, "quarantine", "/artifacts/{digest}/quarantine", "Refuse an artifact at every enforcement point", "registry"), s.quarantine)
 	huma.Register(h, do(http.MethodPost, "release", "/artifacts/{digest}/release", "End a quarantine", "registry"), s.release)
 	huma.Register(h, do(http.MethodPost, "rescan", "/artifacts/{digest}/rescan", "Scan an artifact again", "registry"), s.rescan)
+
+	huma.Register(h, get("list-stages", "/models/{namespace}/{model}/history", "Where the versions of a model were, oldest first", "registry"), s.history)
+	huma.Register(h, get("get-promotion", "/models/{namespace}/{model}/versions/{number}/promotion", "What a promotion needs, and whether it has it", "registry"), s.promotion)
+	huma.Register(h, do(http.MethodPost, "promote", "/models/{namespace}/{model}/versions/{number}/promote", "Move a version to another stage", "registry"), s.promote)
+	huma.Register(h, do(http.MethodPost, "approve", "/models/{namespace}/{model}/versions/{number}/approvals", "Approve a promotion, or take an approval back", "registry"), s.approve)
+	huma.Register(h, get("explain", "/explain", "A past decision: what allowed or denied it, and from what", "registry"), s.explain)
+
+	huma.Register(h, get("list-policies", "/policies", "Versions of the policy set", "policies"), s.listPolicies)
+	huma.Register(h, get("get-policy", "/policies/{version}", "Text of a version of the policy set", "policies"), s.getPolicy)
+	huma.Register(h, large(do(http.MethodPost, "propose-policy", "/policies", "Propose a policy set, for another administrator to apply", "policies")), s.propose)
+	huma.Register(h, do(http.MethodPost, "apply-policy", "/policies/{version}/apply", "Make a proposed policy set hold", "policies"), s.apply)
+	huma.Register(h, large(do(http.MethodPost, "simulate-policy", "/policies/simulate", "What a draft would decide otherwise", "policies")), s.simulate)
+
+	huma.Register(h, get("get-trust", "/trust", "Who is trusted to say what about which models", "trust"), s.getTrust)
+	huma.Register(h, do(http.MethodPost, "add-trust", "/trust", "Trust one more signer", "trust"), s.addTrust)
+	huma.Register(h, do(http.MethodPost, "revoke-trust", "/trust/{id}/revoke", "Trust a signer no longer", "trust"), s.revokeTrust)
 
 	huma.Register(h, get("list-findings", "/findings", "Finding groups, worst first", "findings"), s.listGroups)
 	huma.Register(h, get("get-finding", "/findings/{id}", "A finding group with its artifacts and examples", "findings"), s.getGroup)
@@ -77,6 +100,9 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 
 	mux.HandleFunc("/api/", s.unknown)
 	mux.HandleFunc("/tlog/", s.unknown)
+
+	mux.HandleFunc("GET "+loginBegin, s.beginLogin)
+	mux.HandleFunc("GET "+loginFinish, s.finishLogin)
 
 	// Bytes and streams.
 	mux.HandleFunc("HEAD /api/v1/blobs/{digest}", s.headBlob)

@@ -21,6 +21,7 @@ type Scan struct {
 	Scanner  Scanner        `json:"scanner"`
 	Verdict  string         `json:"verdict"`
 	Complete bool           `json:"complete"`
+	Code     bool           `json:"code"`     // some file is a program that a loader may run
 	Counts   map[string]int `json:"counts"`   // findings per rule
 	Formats  []string       `json:"formats"`  // sorted
 	Report   string         `json:"report"`   // digest of the whole report, warden.scan/v1

@@ -16,9 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modelwarden/warden"
-	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/server"
-	"github.com/modelwarden/warden/rules"
 	"github.com/modelwarden/warden/scan"
 )
 
@@ -118,33 +116,6 @@ func newDemo(a *app) *cobra.Command {
 			Use: "remove", Short: "Remove all demo data", Args: args(cobra.NoArgs),
 			RunE: run(http.MethodDelete, "removed %d model versions, %d artifacts, %d keys%.0d\n"),
 		})
-}
-
-func newPolicy(a *app) *cobra.Command {
-	check := &cobra.Command{
-		Use: "check FILE…", Short: "Parse policies and validate them against the schema", Args: args(cobra.MinimumNArgs(1)),
-		RunE: func(_ *cobra.Command, names []string) error {
-			var sources []policy.Source
-			for _, n := range names {
-				src, err := server.PolicyFile(n)
-				if err != nil {
-					return err
-				}
-				sources = append(sources, src)
-			}
-			set, err := policy.NewSet("check", rules.PolicySchema(), sources...)
-			if err != nil {
-				return &exit{exitFindings, err}
-			}
-			_, err = fmt.Fprintf(a.Stdout, "ok: %d policies (%s)\n", len(set.IDs()), strings.Join(set.IDs(), ", "))
-			return err
-		},
-	}
-	show := &cobra.Command{Use: "print", Short: "Print the standard policy set, to start your own from", Args: args(cobra.NoArgs), RunE: func(*cobra.Command, []string) error {
-		_, err := a.Stdout.Write(rules.StandardPolicies())
-		return err
-	}}
-	return group("policy", "Check policies", check, show)
 }
 
 func newRules(a *app) *cobra.Command {

@@ -18,7 +18,7 @@ import (
 
 func newRegistry(a *app) *cobra.Command {
 	return group("registry", "Push, pull and govern models in the registry",
-		newPush(a), newPull(a), newList(a), newShow(a), newHold(a, "quarantine", "Refuse an artifact at every enforcement point at once"),
+		newPush(a), newPull(a), newList(a), newShow(a), newAttach(a), newPromote(a), newApprove(a), newHistory(a), newHold(a, "quarantine", "Refuse an artifact at every enforcement point at once"),
 		newHold(a, "release", "End a quarantine"))
 }
 

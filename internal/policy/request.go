@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,7 @@ type Step struct {
 	Model    string   `json:"model"`
 	Version  int      `json:"version"`
 	To       string   `json:"to"`
+	Person   string   `json:"person,omitempty"` // who stands behind the principal; "": the principal
 	PushedBy []string `json:"pushed_by"` // people who pushed the artifact under this name
 	SignedBy []string `json:"signed_by"` // people who hold the keys that signed its files
 }
@@ -129,8 +131,8 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 	if r.Action == Promote || r.Action == Approve {
 		ctx["model"], ctx["version"] = cedar.String(r.Step.Model), cedar.Long(int64(r.Step.Version))
 		ctx["from"], ctx["to"] = cedar.String(r.Resource.Stage), cedar.String(r.Step.To)
-		ctx["pushed_it"] = cedar.Boolean(slices.Contains(r.Step.PushedBy, r.Principal.ID))
-		ctx["signed_it"] = cedar.Boolean(slices.Contains(r.Step.SignedBy, r.Principal.ID))
+		ctx["pushed_it"] = cedar.Boolean(slices.Contains(r.Step.PushedBy, r.person()))
+		ctx["signed_it"] = cedar.Boolean(slices.Contains(r.Step.SignedBy, r.person()))
 	}
 	return entities, cedar.Request{
 		Principal: principal, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Resource: resource.UID, Context: cedar.NewRecord(ctx),
@@ -200,7 +202,7 @@ func approvals(r Request) cedar.Record {
 		case r.Now.After(a.Expires):
 			continue
 		case r.Action != Promote && r.Action != Approve:
-		case a.Stage != step.To || a.Model != step.Model || a.Version != step.Version, a.Who == r.Principal.ID,
+		case a.Stage != step.To || a.Model != step.Model || a.Version != step.Version, a.Who == r.person(),
 			slices.Contains(step.PushedBy, a.Who), slices.Contains(step.SignedBy, a.Who):
 			continue
 		}
@@ -216,6 +218,8 @@ func approvals(r Request) cedar.Record {
 	}
 	return cedar.NewRecord(cedar.RecordMap{"count": cedar.Long(int64(len(people))), "roles": stringSet(roles), "expires": cedar.Long(seconds(expires))})
 }
+
+func (r Request) person() string { return cmp.Or(r.Step.Person, r.Principal.ID) }
 
 func seconds(t time.Time) int64 {
 	if t.IsZero() {

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/policy"
 )
 
 // An Outcome is all that examining an artifact brought: it is kept whole or not
@@ -18,6 +21,9 @@ type Outcome struct {
 	Statements []Statement      // Received is filled in
 	Edges      []Edge           // Created is filled in; From may be zero: the artifact
 	Decision   Decision         // Artifact, At, Digest and Record are filled in
+	// Decide makes Decision from what is kept then, with the statements above, in
+	// the same transaction; nil: Decision is given.
+	Decide func(ctx context.Context, r Reader, a Artifact) (Decision, error)
 }
 
 // RecordScan keeps the outcome of a scan and moves the artifact to Admitted or
@@ -57,7 +63,13 @@ func (s *Service) RecordScan(ctx context.Context, o Outcome) (Artifact, error) {
 			}
 		}
 		a.Verdict, a.Complete, a.Scanned = o.Scan.Verdict.String(), o.Scan.Complete, now
-		decided, err := s.decide(ctx, tx, &a, o.Decision)
+		dec := o.Decision
+		if o.Decide != nil {
+			if dec, err = o.Decide(ctx, tx, a); err != nil {
+				return err
+			}
+		}
+		decided, err := s.decide(ctx, tx, &a, dec)
 		if err != nil {
 			return err
 		}
@@ -117,7 +129,7 @@ func (s *Service) Decide(ctx context.Context, actor warden.Principal, dec Decisi
 
 // decide keeps dec and makes it the last decision on a, in tx.
 func (s *Service) decide(ctx context.Context, tx Tx, a *Artifact, dec Decision) (Decision, error) {
-	dec.Artifact, dec.At = a.Digest, s.cfg.Now().UTC()
+	dec.Artifact = a.Digest
 	if dec.Action == "" {
 		dec.Action = "admit"
 	}
@@ -129,6 +141,21 @@ func (s *Service) decide(ctx context.Context, tx Tx, a *Artifact, dec Decision) 
 	default:
 		return Decision{}, fmt.Errorf("decision %q on %s: want allow, require or deny", dec.Effect, a.Digest)
 	}
+	dec, err := s.keep(ctx, tx, dec)
+	if err != nil {
+		return Decision{}, err
+	}
+	a.Decision, a.Reason = dec.Digest, dec.Reason
+	if a.Epoch, err = tx.BumpEpoch(ctx); err != nil {
+		return Decision{}, err
+	}
+	return dec, tx.SetArtifact(ctx, *a)
+}
+
+// keep names a decision by its record, signs it, and keeps it with the policies
+// that made it.
+func (s *Service) keep(ctx context.Context, tx Tx, dec Decision) (Decision, error) {
+	dec.At = s.cfg.Now().UTC()
 	if dec.Reason == "" {
 		dec.Reason = string(dec.Effect) + " by " + dec.Policy
 		if len(dec.Because) > 0 {
@@ -140,32 +167,70 @@ func (s *Service) decide(ctx context.Context, tx Tx, a *Artifact, dec Decision) 
 		return Decision{}, err
 	}
 	dec.Digest = warden.Sum(dec.Record)
-	if err := tx.PutDecision(ctx, dec); err != nil {
+	if dec.Envelope, err = s.signed(dec); err != nil {
 		return Decision{}, err
 	}
-	a.Decision, a.Reason = dec.Digest, dec.Reason
-	if a.Epoch, err = tx.BumpEpoch(ctx); err != nil {
-		return Decision{}, err
+	if len(dec.Policies) > 0 {
+		if err := tx.PutContent(ctx, dec.Policies); err != nil {
+			return Decision{}, err
+		}
 	}
-	return dec, tx.SetArtifact(ctx, *a)
+	return dec, tx.PutDecision(ctx, dec)
+}
+
+// signed returns the envelope of a decision as a statement about its artifact:
+// a verification summary of a promotion, else a verification result.
+func (s *Service) signed(dec Decision) ([]byte, error) {
+	if s.cfg.Signer == nil {
+		return nil, nil
+	}
+	at := dec.At.Truncate(time.Second)
+	name, hex, _ := strings.Cut(dec.Policy, "@sha256:")
+	by, used := attest.Builder{ID: attest.VerifierID}, attest.Descriptor{Name: name, Digest: map[string]string{"sha256": hex}}
+	inputs := []attest.Descriptor{}
+	for _, d := range dec.Inputs {
+		inputs = append(inputs, attest.FileDescriptor("", d))
+	}
+	result := "FAILED"
+	if dec.Effect == warden.Allow {
+		result = "PASSED"
+	}
+	kind, predicate := attest.SVRType, any(attest.Verification{
+		Verifier: by, TimeCreated: at, Policy: used, Decision: attest.FileDescriptor("", dec.Digest), Inputs: inputs,
+		Properties: []string{"action:" + dec.Action, "result:" + result},
+	})
+	if dec.Action == string(policy.Promote) {
+		var rec policy.Recorded
+		if err := json.Unmarshal(dec.Request, &rec); err != nil || rec.Step == nil {
+			return nil, fmt.Errorf("request of promotion %s: %w", dec.Digest, err)
+		}
+		kind, predicate = attest.VSAType, attest.Summary{
+			Verifier: by, TimeVerified: at, ResourceURI: fmt.Sprintf("warden:%s@%d", rec.Step.Model, rec.Step.Version), Policy: used, InputAttestations: inputs,
+			VerificationResult: result, VerifiedLevels: []string{"WARDEN_STAGE_" + strings.ToUpper(rec.Step.To)},
+		}
+	}
+	st, err := attest.New(kind, predicate, dec.Artifact)
+	if err != nil {
+		return nil, err
+	}
+	return attest.SignStatement(s.cfg.Signer, st)
 }
 
 // record returns the canonical bytes that name a decision: its inputs and its
-// outcome, without time, so that a replay can be compared.
+// outcome, so that a replay can be compared. Facts and policies are named by
+// their digests.
 func record(dec Decision) ([]byte, error) {
-	raw := func(b json.RawMessage) json.RawMessage {
-		if len(b) == 0 {
-			return json.RawMessage("null")
-		}
-		return b
+	request := dec.Request
+	if len(request) == 0 {
+		request = json.RawMessage("null")
 	}
 	because := dec.Because
 	if because == nil {
 		because = []string{}
 	}
 	return warden.Canonical(map[string]any{
-		"action": dec.Action, "artifact": dec.Artifact.String(), "because": because, "effect": dec.Effect,
-		"facts": raw(dec.Facts), "policy": dec.Policy, "request": raw(dec.Request),
+		"action": dec.Action, "artifact": dec.Artifact.String(), "because": because, "effect": dec.Effect, "engine": dec.Engine,
+		"facts": warden.Sum(dec.Facts).String(), "policy": dec.Policy, "request": request, "trust": dec.Trust,
 	})
 }
 
@@ -173,7 +238,7 @@ func decisionRecord(actor warden.Principal, a Artifact, dec Decision) audit.Reco
 	return audit.Record{
 		Event: warden.Event{Actor: actor, Action: "policy.decide", Object: a.Ref()},
 		Payload: map[string]any{
-			"decision": dec.Digest.String(), "effect": dec.Effect, "policy": dec.Policy, "because": dec.Because, "state": a.State(),
+			"decision": dec.Digest.String(), "action": dec.Action, "effect": dec.Effect, "policy": dec.Policy, "because": dec.Because, "trust": dec.Trust, "state": a.State(),
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,19 +67,12 @@ func (e *Examiner) GiveUp(ctx context.Context, d warden.Digest, why error) (Arti
 }
 
 func (e *Examiner) examine(ctx context.Context, d warden.Digest, run func(context.Context, Manifest) ([]scan.Report, error)) (Artifact, error) {
-	var (
-		a      Artifact
-		raw    []byte
-		stored []Statement
-	)
+	var raw []byte
 	err := e.cfg.Registry.View(ctx, func(r Reader) (err error) {
-		if a, err = r.Artifact(ctx, d); err != nil {
+		if _, err = r.Artifact(ctx, d); err != nil {
 			return err
 		}
-		if raw, err = r.Manifest(ctx, d); err != nil {
-			return err
-		}
-		stored, err = r.Statements(ctx, d)
+		raw, err = r.Manifest(ctx, d)
 		return err
 	})
 	if err != nil {
@@ -114,14 +108,10 @@ func (e *Examiner) examine(ctx context.Context, d warden.Digest, run func(contex
 		return Artifact{}, err
 	}
 	o.Statements = []Statement{{
-		Payload: warden.Sum(payload), PredicateType: attest.ScanType, Signer: "server:" + e.cfg.Signer.ID()[:16], Subjects: subjects, Envelope: envelope,
+		Payload: warden.Sum(payload), PredicateType: attest.ScanType, Signer: attest.ServerSigner, Subjects: subjects, Envelope: envelope,
 	}}
-	envelopes := [][]byte{envelope}
-	for _, s := range stored {
-		envelopes = append(envelopes, s.Envelope)
-	}
-	if o.Decision, err = e.cfg.Judge.admit(Worker(), a, envelopes); err != nil {
-		return Artifact{}, err
+	o.Decide = func(ctx context.Context, r Reader, a Artifact) (Decision, error) {
+		return e.cfg.Judge.admit(ctx, r, Worker(), a)
 	}
 	o.Edges = e.declared(ctx, m)
 	return e.cfg.Registry.RecordScan(ctx, o)
@@ -197,6 +187,12 @@ func AddTarget(s *attest.Scan, t report.Target) {
 		v = warden.Malicious // never accept what cannot be understood
 	}
 	s.Add(v, t.Complete, t.Format, t.Counts, found)
+	s.Code = s.Code || slices.Contains(programs(), strings.ToLower(path.Ext(t.Path)))
+}
+
+// programs are the suffixes of files that a loader may run.
+func programs() []string {
+	return []string{".bat", ".cmd", ".dll", ".dylib", ".exe", ".ipynb", ".js", ".ps1", ".py", ".pyc", ".pyd", ".pyz", ".sh", ".so", ".whl"}
 }
 
 // maxDeclared bounds a configuration file that is read for declarations.

@@ -40,16 +40,16 @@ func newBench(t *testing.T) *bench {
 	var err error
 	b.blobs, err = dirblob.Open(dirblob.Config{Dir: t.TempDir(), Now: time.Now})
 	check(err)
-	b.reg, err = registry.New(registry.Config{Store: fx.Store, Log: fx.Log, Blobs: b.blobs, Now: fx.Clock.Now})
-	check(err)
-	set, err := policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
-	check(err)
 	key, err := attest.GenerateKey(nil)
 	check(err)
 	signer, err := attest.NewSigner(key)
 	check(err)
-	trust := attest.TrustStore{{ID: "server", Key: signer.Public(), Predicates: []string{attest.ScanType}}}
-	b.judge, err = registry.NewJudge(b.reg, trust, set, fx.Clock.Now)
+	b.reg, err = registry.New(registry.Config{Store: fx.Store, Log: fx.Log, Blobs: b.blobs, Now: fx.Clock.Now, Signer: signer})
+	check(err)
+	set, err := policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
+	check(err)
+	trust := attest.TrustStore{attest.Server(signer.Public())}
+	b.judge, err = registry.NewJudge(registry.JudgeConfig{Registry: b.reg, Trust: trust, Policies: set, Now: fx.Clock.Now})
 	check(err)
 	b.exam, err = registry.NewExaminer(registry.ExaminerConfig{
 		Registry: b.reg, Blobs: b.blobs, Judge: b.judge, Signer: signer, Tool: report.Tool{Name: "warden", Version: "v1", Rules: "r1"}, Now: fx.Clock.Now,

@@ -268,11 +268,12 @@ type Decision struct {
 	Reason   string   // one sentence for people; not part of Record
 	Request  json.RawMessage
 	Facts    json.RawMessage
-	Trust    int64  // version of the trust store
-	Engine   string // what evaluated it, with version
-	Policies []byte // canonical text of the policy set, kept under its digest; not filled in on reading
-	Envelope []byte // DSSE: the decision as a statement signed by this server; nil if it has no signer
-	Record   []byte // canonical JSON; filled in by Service
+	Trust    int64           // version of the trust store
+	Engine   string          // what evaluated it, with version
+	Policies []byte          // canonical text of the policy set, kept under its digest; not filled in on reading
+	Inputs   []warden.Digest // payloads of the statements that the facts come from; not filled in on reading
+	Envelope []byte          // DSSE: the decision as a statement signed by this server; nil if it has no signer
+	Record   []byte          // canonical JSON; filled in by Service
 }
 
 // An Edge relates two artifacts, or an artifact and something outside.

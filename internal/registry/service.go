@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob"
 	"github.com/modelwarden/warden/internal/queue"
@@ -30,6 +31,8 @@ type Config struct {
 	Now   func() time.Time
 	Work  queue.Work   // nil: nobody is told about work; workers read Wanted
 	Slog  *slog.Logger // nil: nothing is logged
+	// Signer signs decisions; nil: they are kept unsigned.
+	Signer *attest.Signer
 }
 
 // A Service holds the rules of the registry. Each operation that changes

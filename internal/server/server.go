@@ -20,6 +20,8 @@ import (
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/api"
 	"github.com/modelwarden/warden/internal/attest"
+	"github.com/modelwarden/warden/internal/attest/keyless"
+	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/gateway"
 	"github.com/modelwarden/warden/internal/policy"
@@ -58,6 +60,7 @@ type Server struct {
 	registry *registry.Service
 	judge    *registry.Judge
 	examiner *registry.Examiner
+	governor *registry.Governor
 	access   *access.Service
 	gateway  *gateway.Gateway
 	demo     *demo
@@ -102,7 +105,11 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 	if s.queue, err = s.openQueue(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.compose(policies)
+	if err := s.compose(policies); err != nil {
+		return nil, err
+	}
+	// A server whose trust store or policies cannot be read does not start.
+	return s, s.judge.Refresh(ctx)
 }
 
 func (s *Server) compose(policies *policy.Set) (err error) {
@@ -110,11 +117,19 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if s.log, err = audit.New(audit.Config{Origin: audit.Origin(logName), Signer: s.keys.checkpoints, Now: o.Now}); err != nil {
 		return err
 	}
-	if s.registry, err = registry.New(registry.Config{Store: s.store, Log: s.log, Blobs: s.blobs, Now: o.Now, Work: s.queue, Slog: o.Log}); err != nil {
+	if s.registry, err = registry.New(registry.Config{Store: s.store, Log: s.log, Blobs: s.blobs, Now: o.Now, Work: s.queue, Slog: o.Log, Signer: s.keys.statements}); err != nil {
 		return err
 	}
-	trust := attest.TrustStore{{ID: "server", Key: s.keys.statements.Public(), Predicates: []string{attest.ScanType}}}
-	if s.judge, err = registry.NewJudge(s.registry, trust, policies, o.Now); err != nil {
+	s.judge, err = registry.NewJudge(registry.JudgeConfig{
+		Registry: s.registry, Trust: attest.TrustStore{attest.Server(s.keys.statements.Public())}, Policies: policies, Now: o.Now, Engine: o.Tool.Version,
+		Keyless: func(t attest.Trusted) (oms.KeylessVerifier, error) {
+			return keyless.NewVerifier(keyless.VerifierConfig{TrustedRoot: []byte(t.Root), Identity: t.Identity, Issuer: t.Issuer})
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if s.governor, err = registry.NewGovernor(registry.GovernorConfig{Registry: s.registry, Judge: s.judge, Signer: s.keys.statements, Now: o.Now, Person: s.person}); err != nil {
 		return err
 	}
 	s.examiner, err = registry.NewExaminer(registry.ExaminerConfig{
@@ -141,6 +156,16 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		s.demo = newDemo(s)
 	}
 	return nil
+}
+
+// person returns who stands behind a principal. Commands on this machine and
+// links that were made there are the same operator.
+func (s *Server) person(ctx context.Context, principal string) (string, error) {
+	p, err := s.access.Person(ctx, principal)
+	if p == "user:admin" {
+		p = "user:local"
+	}
+	return p, err
 }
 
 // Policies loads the policy files in dir, or the standard set if dir is "".
@@ -289,7 +314,7 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 
 func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 	cfg := api.Config{
-		Registry: s.registry, Judge: s.judge, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
+		Registry: s.registry, Judge: s.judge, Governor: s.governor, Person: s.person, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
 		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
 		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
 	}

@@ -20,6 +20,7 @@ import (
 const (
 	sealEvery    = time.Second
 	requeueEvery = 5 * time.Second
+	refreshEvery = 2 * time.Second
 	sweepEvery   = time.Hour
 	renewEvery   = time.Hour
 	orphanAge    = 24 * time.Hour   // time between upload and push
@@ -46,6 +47,10 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	s.every(ctx, wg, "offer wanted scans", requeueEvery, func() error {
 		_, err := s.registry.Requeue(ctx)
 		return err
+	})
+	s.every(ctx, wg, "read trust store and policies", refreshEvery, func() error {
+		_, err := s.governor.Reconcile(ctx)
+		return errors.Join(s.judge.Refresh(ctx), err)
 	})
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)

@@ -140,7 +140,8 @@ func testEvidence(t *testing.T, f *Fixture) {
 			t.Errorf("Decision = %+v", d)
 		}
 		wantText(t, "record", string(d.Record), `{"action":"admit","artifact":"`+v.Digest.String()+
-			`","because":["bad-is-bad"],"effect":"deny","facts":{"scan":{"verdict":"x"}},"policy":"standard@sha256:00","request":{"action":"admit"}}`)
+			`","because":["bad-is-bad"],"effect":"deny","engine":"","facts":"`+warden.Sum([]byte(`{"scan":{"verdict":"x"}}`)).String()+
+			`","policy":"standard@sha256:00","request":{"action":"admit"},"trust":0}`)
 		ds, next, err := r.DecisionsOn(ctx, v.Digest, registry.Page{}) // made twice, kept once
 		if len(ds) != 1 || next != "" {
 			t.Errorf("DecisionsOn = %d, %q", len(ds), next)

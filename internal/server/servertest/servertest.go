@@ -41,6 +41,7 @@ type Platform struct {
 	Registry *registry.Service
 	Judge    *registry.Judge
 	Examiner *registry.Examiner
+	Governor *registry.Governor
 	Access   *access.Service
 	Verifier note.Verifier
 	Tool     report.Tool
@@ -89,15 +90,17 @@ func New(t testing.TB) *Platform {
 	check(err)
 	log, err := audit.New(audit.Config{Origin: audit.Origin("test"), Signer: signer, Now: p.Now})
 	check(err)
-	p.Registry, err = registry.New(registry.Config{Store: switched{p.Store, &p.Down}, Log: log, Blobs: p.Blobs, Now: p.Now})
-	check(err)
 	key, err := attest.GenerateKey(nil)
 	check(err)
 	statements, err := attest.NewSigner(key)
 	check(err)
+	p.Registry, err = registry.New(registry.Config{Store: switched{p.Store, &p.Down}, Log: log, Blobs: p.Blobs, Now: p.Now, Signer: statements})
+	check(err)
 	set, err := policy.NewSet("standard", rules.PolicySchema(), policy.Source{Name: "standard.cedar", Text: rules.StandardPolicies()})
 	check(err)
-	p.Judge, err = registry.NewJudge(p.Registry, attest.TrustStore{{ID: "server", Key: statements.Public(), Predicates: []string{attest.ScanType}}}, set, p.Now)
+	p.Judge, err = registry.NewJudge(registry.JudgeConfig{Registry: p.Registry, Trust: attest.TrustStore{attest.Server(statements.Public())}, Policies: set, Now: p.Now})
+	check(err)
+	p.Governor, err = registry.NewGovernor(registry.GovernorConfig{Registry: p.Registry, Judge: p.Judge, Signer: statements, Now: p.Now, Person: func(ctx context.Context, id string) (string, error) { return p.Access.Person(ctx, id) }})
 	check(err)
 	p.Examiner, err = registry.NewExaminer(registry.ExaminerConfig{Registry: p.Registry, Blobs: p.Blobs, Judge: p.Judge, Signer: statements, Tool: p.Tool, Now: p.Now})
 	check(err)
