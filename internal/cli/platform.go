@@ -21,15 +21,28 @@ import (
 )
 
 func newServe(a *app) *cobra.Command {
-	var config string
+	var (
+		config string
+		roles  []string
+	)
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the platform: registry, console, gateway, workers", Args: args(cobra.NoArgs),
 		Long: "Serve runs the whole platform in one process with embedded engines. It prints the addresses\n" +
-			"and, at its first start, a one-time administrator link.\n\n  warden serve --data .data",
+			"and, at its first start, a one-time administrator link.\n\n  warden serve --data .data\n\n" +
+			"Several processes share the work if storage.database, storage.blobs and queue.nats name engines that\n" +
+			"they share, and keys the same folder. Each then has a --data folder of its own, and --role says what it does:\n" +
+			"gateway (inference traffic), api (API and console), worker (scans, upkeep).\n\n" +
+			"  warden serve --config cluster.yaml --role worker",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := a.config(config)
 			if err != nil {
 				return err
+			}
+			if len(roles) > 0 {
+				cfg.Roles = roles
+				if err := cfg.Check(); err != nil {
+					return err
+				}
 			}
 			s, err := server.Open(c.Context(), cfg, server.Options{Log: a.logger(), Getenv: a.Getenv, Tool: tool(), Banner: a.Stdout})
 			if err != nil {
@@ -39,6 +52,7 @@ func newServe(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&config, "config", "", "configuration file (YAML); see warden config print")
+	c.Flags().StringSliceVar(&roles, "role", nil, "what this process does, with commas: gateway, api, worker (default all)")
 	return c
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	Data     string        `yaml:"data"`     // folder of everything that is kept
 	Policies string        `yaml:"policies"` // folder of .cedar files; "": the standard set
 	Keys     string        `yaml:"keys"`     // folder of the platform's own keys, the same for all its processes; "": in the data folder
+	Roles    []string      `yaml:"roles"`    // what this process does: gateway, api, worker
 	Storage  StorageConfig `yaml:"storage"`
 	Queue    QueueConfig   `yaml:"queue"`
 	API      APIConfig     `yaml:"api"`
@@ -72,7 +73,7 @@ type LimitsConfig struct {
 // engines.
 func DefaultConfig() Config {
 	return Config{
-		Data: ".data", Demo: true, Queue: QueueConfig{Replicas: 3},
+		Data: ".data", Demo: true, Roles: Roles(), Queue: QueueConfig{Replicas: 3},
 		API:     APIConfig{Listen: "127.0.0.1:8080"},
 		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Routes: []RouteConfig{}},
 		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
@@ -106,7 +107,7 @@ func LoadConfig(name string, getenv func(string) string) (Config, error) {
 	if err := c.environment(getenv); err != nil {
 		return c, err
 	}
-	return c, c.check()
+	return c, c.Check()
 }
 
 func configError(name string, err error) error {
@@ -135,6 +136,7 @@ func (c *Config) environment(getenv func(string) string) error {
 	}
 	for name, set := range map[string]func(string) error{
 		"WARDEN_DEMO":            func(v string) (err error) { c.Demo, err = strconv.ParseBool(v); return err },
+		"WARDEN_ROLES":           func(v string) error { c.Roles = strings.Split(v, ","); return nil },
 		"WARDEN_QUEUE_REPLICAS":  func(v string) (err error) { c.Queue.Replicas, err = strconv.Atoi(v); return err },
 		"WARDEN_LIMITS_MAX_BLOB": func(v string) (err error) { c.Limits.MaxBlob, err = strconv.ParseInt(v, 10, 64); return err },
 		"WARDEN_LIMITS_WORKERS":  func(v string) (err error) { c.Limits.Workers, err = strconv.Atoi(v); return err },
@@ -153,7 +155,8 @@ func (c *Config) environment(getenv func(string) string) error {
 	return nil
 }
 
-func (c Config) check() error {
+// Check says what of c cannot be used, and why.
+func (c Config) Check() error {
 	for key, addr := range map[string]string{"api.listen": c.API.Listen, "gateway.listen": c.Gateway.Listen} {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return configError(key, fmt.Errorf("%q is not host:port", addr))
@@ -171,7 +174,7 @@ func (c Config) check() error {
 	case c.Limits.Shutdown < 0 || c.Limits.Shutdown > time.Hour:
 		return configError("limits.shutdown", fmt.Errorf("%v, want 0 to 1h", c.Limits.Shutdown))
 	}
-	if err := c.checkStorage(); err != nil {
+	if err := errors.Join(c.checkStorage(), c.checkRoles()); err != nil {
 		return err
 	}
 	if u, err := url.Parse(c.API.URL); c.API.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {

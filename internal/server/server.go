@@ -152,7 +152,7 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err := s.gateway.SetRoutes(false, routes...); err != nil {
 		return err
 	}
-	if s.cfg.Demo {
+	if s.cfg.Demo && len(s.cfg.Roles) == len(Roles()) { // it plays all of them
 		s.demo = newDemo(s)
 	}
 	return nil
@@ -231,18 +231,10 @@ func (s *Server) Close() error {
 // Serve listens, works and answers until ctx ends and running requests have
 // drained.
 func (s *Server) Serve(ctx context.Context) error {
-	handler := api.New(s.apiConfig(ctx.Done()))
-	apiListener, err := listen("api.listen", s.cfg.API.Listen)
+	served, err := s.listen(ctx)
 	if err != nil {
 		return err
 	}
-	gatewayListener, err := listen("gateway.listen", s.cfg.Gateway.Listen)
-	if err != nil {
-		return errors.Join(err, apiListener.Close())
-	}
-	apiURL, gatewayURL := reach(apiListener), reach(gatewayListener)
-	s.apiURL.Store(&apiURL)
-	s.gatewayURL.Store(&gatewayURL)
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	var wg sync.WaitGroup
@@ -250,13 +242,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer stopWork()
 	s.background(work, &wg)
 
-	console := s.httpServer(ctx, handler)
-	proxy := s.httpServer(ctx, s.gateway.Handler())
-	failed := make(chan error, 2)
-	for _, x := range []struct {
-		srv *http.Server
-		l   net.Listener
-	}{{console, apiListener}, {proxy, gatewayListener}} {
+	failed := make(chan error, len(served)+1)
+	for _, x := range served {
 		wg.Go(func() {
 			if err := x.srv.Serve(x.l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
@@ -273,15 +260,46 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.Limits.Shutdown)
 	defer cancel()
-	for _, srv := range []*http.Server{proxy, console} {
-		if srv.Shutdown(drain) != nil {
-			err = errors.Join(err, srv.Close())
+	for _, x := range served {
+		if x.srv.Shutdown(drain) != nil {
+			err = errors.Join(err, x.srv.Close())
 		}
 	}
 	stopWork()
 	wg.Wait()
 	_, sealErr := s.registry.Seal(context.WithoutCancel(ctx))
 	return errors.Join(err, sealErr)
+}
+
+// A serving is a server with what it listens on.
+type serving struct {
+	srv *http.Server
+	l   net.Listener
+}
+
+// listen takes the addresses that the roles of this process need, the one that
+// is drained first at the front.
+func (s *Server) listen(ctx context.Context) (out []serving, err error) {
+	take := func(role, key, addr string, handler func() http.Handler, url *atomic.Pointer[string]) {
+		if err != nil || !s.cfg.does(role) {
+			return
+		}
+		var l net.Listener
+		if l, err = listen(key, addr); err != nil {
+			return
+		}
+		base := reach(l)
+		url.Store(&base)
+		out = append(out, serving{s.httpServer(ctx, handler()), l})
+	}
+	take(RoleGateway, "gateway.listen", s.cfg.Gateway.Listen, s.gateway.Handler, &s.gatewayURL)
+	take(RoleAPI, "api.listen", s.cfg.API.Listen, func() http.Handler { return api.New(s.apiConfig(ctx.Done())) }, &s.apiURL)
+	if err != nil {
+		for _, x := range out {
+			err = errors.Join(err, x.l.Close())
+		}
+	}
+	return out, err
 }
 
 // reach returns the base URL by which programs on this machine reach l.
@@ -326,6 +344,9 @@ func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 
 func (s *Server) routes(ctx context.Context) []api.RouteStatus {
 	out := []api.RouteStatus{}
+	if !s.cfg.does(RoleGateway) {
+		return out // others serve them
+	}
 	for _, r := range s.gateway.Routes(ctx) {
 		x := api.RouteStatus{
 			Name: r.Name, Task: "chat", Model: r.Model, Upstream: r.Upstream, Open: r.Open, Reason: r.Reason,

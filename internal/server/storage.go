@@ -10,6 +10,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob"
 	"github.com/modelwarden/warden/internal/blob/cloudblob"
 	"github.com/modelwarden/warden/internal/blob/dirblob"
@@ -97,11 +99,32 @@ func (s *Server) openRecords(ctx context.Context) (err error) {
 		_, err := os.Stat(name)
 		used = !errors.Is(err, fs.ErrNotExist)
 	}
-	if s.keys, err = loadKeys(dir, used); err != nil || s.store != nil {
+	if s.keys, err = loadKeys(dir, used); err != nil {
 		return err
+	}
+	if s.store != nil {
+		return s.sameKeys(ctx, dir)
 	}
 	s.store, err = store.Open(ctx, name)
 	return err
+}
+
+// sameKeys refuses keys other than those that signed the newest checkpoint: two
+// processes on one log must sign alike.
+func (s *Server) sameKeys(ctx context.Context, dir string) error {
+	return s.store.View(ctx, func(r registry.Reader) error {
+		c, ok, err := audit.Latest(ctx, r)
+		if err != nil || !ok {
+			return err
+		}
+		if _, err := audit.OpenCheckpoint(c.Note, s.keys.verifier); err != nil {
+			return &warden.Error{
+				Code: warden.CodeInvalid, Message: "the keys in " + dir + " are not those that signed the audit log of this database", Err: err,
+				Hint: "give every process the same folder of keys (keys: DIR)",
+			}
+		}
+		return nil
+	})
 }
 
 func (s *Server) openShared(ctx context.Context) (*store.Store, error) {

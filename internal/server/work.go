@@ -32,14 +32,36 @@ const (
 
 // background starts the workers. They end when ctx ends; wg waits for them.
 func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
-	for range s.cfg.Limits.Workers {
-		wg.Go(func() { s.worker(ctx) })
+	s.follow(ctx, wg)
+	if s.cfg.does(RoleGateway) {
+		wg.Go(func() {
+			if err := s.gateway.Serve(ctx); err != nil {
+				s.opts.Log.ErrorContext(ctx, "gateway ended", slog.Any("error", err))
+			}
+		})
 	}
-	wg.Go(func() {
-		if err := s.gateway.Serve(ctx); err != nil {
-			s.opts.Log.ErrorContext(ctx, "gateway ended", slog.Any("error", err))
+	if s.cfg.does(RoleAPI) {
+		s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })
+	}
+	if s.cfg.does(RoleWorker) {
+		for range s.cfg.Limits.Workers {
+			wg.Go(func() { s.worker(ctx) })
 		}
-	})
+		wg.Go(func() {
+			s.store.Lead(ctx, "upkeep", func(ctx context.Context) {
+				var wg sync.WaitGroup
+				s.upkeep(ctx, &wg)
+				wg.Wait()
+			})
+		})
+	}
+	if s.demo != nil {
+		wg.Go(func() { s.demo.restore(ctx) })
+	}
+}
+
+// upkeep is what one process does for all that share the database.
+func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
 	s.every(ctx, wg, "seal the audit log", sealEvery, func() error {
 		_, err := s.registry.Seal(ctx)
 		return err
@@ -231,13 +253,19 @@ const LocalFile = "local.json"
 // ready writes the addresses, makes the local key and, at the first start, the
 // one-time administrator link.
 func (s *Server) ready(ctx context.Context) error {
+	if u := s.gatewayURL.Load(); u != nil && s.opts.Banner != nil {
+		fmt.Fprintf(s.opts.Banner, "gateway  %s/v1\n", *u)
+	}
+	if !s.cfg.does(RoleAPI) {
+		return nil
+	}
 	if err := s.local(ctx); err != nil {
 		return fmt.Errorf("write %s: %w", LocalFile, err)
 	}
 	if s.opts.Banner == nil {
 		return nil
 	}
-	fmt.Fprintf(s.opts.Banner, "console  %s\ngateway  %s/v1\n", s.console(), *s.gatewayURL.Load())
+	fmt.Fprintf(s.opts.Banner, "console  %s\n", s.console())
 	if s.keys.first {
 		link, err := s.Link(ctx)
 		if err != nil {
@@ -292,7 +320,10 @@ func (s *Server) local(ctx context.Context) error {
 		}
 		l.Key, l.Expires = secret.Reveal(), k.Expires
 	}
-	l.API, l.Gateway = *s.apiURL.Load(), *s.gatewayURL.Load()
+	l.API, l.Gateway = *s.apiURL.Load(), ""
+	if u := s.gatewayURL.Load(); u != nil {
+		l.Gateway = *u
+	}
 	if err == nil && l == before {
 		return nil
 	}

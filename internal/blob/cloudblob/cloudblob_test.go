@@ -15,6 +15,7 @@ import (
 	"github.com/modelwarden/warden/internal/blob"
 	"github.com/modelwarden/warden/internal/blob/blobtest"
 	"github.com/modelwarden/warden/internal/blob/cloudblob"
+	"github.com/modelwarden/warden/internal/blob/cloudblob/s3test"
 )
 
 func open(t *testing.T, url string) *cloudblob.Store {
@@ -34,7 +35,7 @@ func open(t *testing.T, url string) *cloudblob.Store {
 // The suite on an imitation of S3 in this process.
 func TestStoreOnFake(t *testing.T) {
 	blobtest.TestStore(t, func(t *testing.T) blobtest.Store {
-		_, url := newFake(t)
+		_, url := s3test.New(t)
 		return open(t, url)
 	})
 }
@@ -50,7 +51,7 @@ func TestStoreOnS3(t *testing.T) {
 
 // Bytes of more than one part, in uploads and in the service's own parts.
 func TestLarge(t *testing.T) {
-	f, url := newFake(t)
+	f, url := s3test.New(t)
 	s := open(t, url+"&prefix=a/b")
 	data := make([]byte, 70<<20)
 	for i := range data {
@@ -83,36 +84,37 @@ func TestLarge(t *testing.T) {
 	if err := iotest.TestReader(io.NewSectionReader(b, 1<<20-100, 300), data[1<<20-100:1<<20+200]); err != nil {
 		t.Error(err)
 	}
-	for key := range f.objects {
+	keys, uploads := f.Keys()
+	for _, key := range keys {
 		if !strings.HasPrefix(key, "a/b/sha256/") {
 			t.Errorf("%s was left behind", key)
 		}
 	}
-	if len(f.uploads) != 0 {
-		t.Errorf("%d uploads in parts were left behind", len(f.uploads))
+	if uploads != 0 {
+		t.Errorf("%d uploads in parts were left behind", uploads)
 	}
 }
 
 // What the service cuts short or refuses is an error, never other bytes.
 func TestBadService(t *testing.T) {
-	f, url := newFake(t)
+	f, url := s3test.New(t)
 	s := open(t, url)
 	data := strings.Repeat("weights ", 1<<15)
 	info, err := s.Put(t.Context(), strings.NewReader(data), warden.Digest{}, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.cut = true
+	f.Cut(true)
 	if _, err := s.Open(t.Context(), info.Digest); err == nil {
 		t.Error("a truncated blob was opened")
 	}
-	f.cut = false
-	f.fail = func(r *http.Request) int {
+	f.Cut(false)
+	f.Fail(func(r *http.Request) int {
 		if r.Method == http.MethodPut || r.Method == http.MethodPost {
 			return http.StatusForbidden
 		}
 		return 0
-	}
+	})
 	var we *warden.Error
 	if _, err := s.Put(t.Context(), strings.NewReader("x"), warden.Sum([]byte("x")), 10); !errors.As(err, &we) || we.Code != warden.CodeUnavailable {
 		t.Errorf("Put = %v, want unavailable", err)
@@ -121,12 +123,12 @@ func TestBadService(t *testing.T) {
 		t.Errorf("Stat = %v, want ErrNotFound", err)
 	}
 	n := 0
-	f.fail = func(*http.Request) int { // twice, then well again
+	f.Fail(func(*http.Request) int { // twice, then well again
 		if n++; n <= 2 {
 			return http.StatusInternalServerError
 		}
 		return 0
-	}
+	})
 	if _, err := s.Stat(t.Context(), info.Digest); err != nil {
 		t.Errorf("Stat after two failures of the service = %v", err)
 	}
@@ -134,7 +136,7 @@ func TestBadService(t *testing.T) {
 
 // Uploads that nobody touches are swept, others stay.
 func TestSweep(t *testing.T) {
-	f, url := newFake(t)
+	f, url := s3test.New(t)
 	now := time.Now()
 	s, err := cloudblob.Open(t.Context(), cloudblob.Config{URL: url, Now: func() time.Time { return now }})
 	if err != nil {
@@ -150,17 +152,17 @@ func TestSweep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.SweepUploads(t.Context()); err != nil || len(f.objects) != 10 {
-		t.Errorf("SweepUploads = %v, %d objects left, want 10", err, len(f.objects))
-	}
-	now = now.Add(25 * time.Hour)
-	if err := s.SweepUploads(t.Context()); err != nil || len(f.objects) != 0 {
-		t.Errorf("SweepUploads = %v, %d objects left, want none", err, len(f.objects))
+	for _, want := range []int{10, 0} {
+		err := s.SweepUploads(t.Context())
+		if keys, _ := f.Keys(); err != nil || len(keys) != want {
+			t.Errorf("SweepUploads = %v, %d objects left, want %d", err, len(keys), want)
+		}
+		now = now.Add(25 * time.Hour)
 	}
 }
 
 func TestOpenRefuses(t *testing.T) {
-	_, url := newFake(t)
+	_, url := s3test.New(t)
 	for _, u := range []string{"", "file:///x", "s3://?region=x", strings.Replace(url, "bucket", "other", 1)} {
 		if s, err := cloudblob.Open(t.Context(), cloudblob.Config{URL: u, Now: time.Now}); err == nil {
 			t.Errorf("Open(%q) = %v", u, s)

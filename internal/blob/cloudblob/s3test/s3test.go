@@ -1,12 +1,16 @@
-package cloudblob_test
+// Package s3test imitates as much of an S3 service as blobs need, in the memory
+// of a test: one bucket with put, get with ranges, head, delete, copy, list and
+// uploads in parts. It checks no signatures.
+package s3test
 
 import (
 	"bufio"
 	"bytes"
-	"crypto/md5"
+	"crypto/sha256"
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,9 +22,11 @@ import (
 	"time"
 )
 
-// A fake is as much of an S3 service as blobs need, in memory: one bucket with
-// put, get with ranges, head, delete, copy, list and uploads in parts.
-type fake struct {
+// maxBody bounds a request.
+const maxBody = 1 << 30
+
+// A Service is one imitation.
+type Service struct {
 	mu      sync.Mutex // guards the fields below
 	objects map[string]object
 	uploads map[string]map[int][]byte
@@ -28,16 +34,40 @@ type fake struct {
 	cut     bool                      // answers to GET end early
 }
 
+// Fail makes requests fail for which f gives a status; nil for none.
+func (f *Service) Fail(status func(r *http.Request) int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = status
+}
+
+// Cut makes answers to GET end early.
+func (f *Service) Cut(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut = on
+}
+
+// Keys returns the names of all objects, in order, and how many uploads in
+// parts are open.
+func (f *Service) Keys() (keys []string, uploads int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Sorted(maps.Keys(f.objects)), len(f.uploads)
+}
+
 type object struct {
 	data []byte
 	at   time.Time
 }
 
-func (o object) tag() string { return fmt.Sprintf("%q", fmt.Sprintf("%x", md5.Sum(o.data))) }
+func (o object) tag() string { return fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(o.data))) }
 
-func newFake(t *testing.T) (*fake, string) {
+// New starts a service and returns the address of its bucket for
+// storage.blobs. It ends with the test.
+func New(t *testing.T) (*Service, string) {
 	t.Helper()
-	f := &fake{objects: map[string]object{}, uploads: map[string]map[int][]byte{}}
+	f := &Service{objects: map[string]object{}, uploads: map[string]map[int][]byte{}}
 	srv := httptest.NewServer(f)
 	t.Cleanup(srv.Close)
 	t.Setenv("AWS_ACCESS_KEY_ID", "test")
@@ -48,7 +78,9 @@ func newFake(t *testing.T) (*fake, string) {
 // body reads what was sent, also in the chunks of signed streams.
 func body(r *http.Request) ([]byte, error) {
 	if !strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING") {
-		return io.ReadAll(r.Body)
+		var out bytes.Buffer
+		_, err := out.ReadFrom(io.LimitReader(r.Body, maxBody))
+		return out.Bytes(), err
 	}
 	var (
 		out bytes.Buffer
@@ -64,6 +96,9 @@ func body(r *http.Request) ([]byte, error) {
 		if err != nil || n == 0 {
 			return out.Bytes(), err
 		}
+		if n < 0 || n > maxBody-int64(out.Len()) {
+			return nil, fmt.Errorf("chunk of %d bytes", n)
+		}
 		if _, err := io.CopyN(&out, in, n); err != nil {
 			return nil, err
 		}
@@ -74,7 +109,7 @@ func body(r *http.Request) ([]byte, error) {
 }
 
 // ServeHTTP implements [http.Handler].
-func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, err := body(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -112,7 +147,11 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			UploadId string
 		}{UploadId: id})
 	case r.Method == http.MethodPut && q.Has("partNumber"):
-		n, _ := strconv.Atoi(q.Get("partNumber"))
+		n, err := strconv.Atoi(q.Get("partNumber"))
+		if err != nil || f.uploads[q.Get("uploadId")] == nil {
+			refuse(w, http.StatusNotFound, "NoSuchUpload")
+			return
+		}
 		f.uploads[q.Get("uploadId")][n] = b
 		w.Header().Set("ETag", object{data: b}.tag())
 	case r.Method == http.MethodPost && q.Has("uploadId"):
@@ -130,9 +169,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		delete(f.uploads, q.Get("uploadId"))
 		w.WriteHeader(http.StatusNoContent)
 	case r.Method == http.MethodPut && r.Header.Get("X-Amz-Copy-Source") != "":
-		from, _ := url.PathUnescape(strings.TrimPrefix(r.Header.Get("X-Amz-Copy-Source"), "/"))
+		from, err := url.PathUnescape(strings.TrimPrefix(r.Header.Get("X-Amz-Copy-Source"), "/"))
 		o, ok := f.objects[strings.TrimPrefix(from, "bucket/")]
-		if !ok {
+		if err != nil || !ok {
 			refuse(w, http.StatusNotFound, "NoSuchKey")
 			return
 		}
@@ -175,9 +214,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 }
 
 func answer(w io.Writer, v any) {
-	if err := xml.NewEncoder(w).Encode(v); err != nil {
-		panic(err)
-	}
+	xml.NewEncoder(w).Encode(v)
 }
 
 type listed struct {
@@ -194,7 +231,7 @@ type content struct {
 }
 
 // list answers with pages of three, so that callers must turn them.
-func (f *fake) list(w http.ResponseWriter, q url.Values) {
+func (f *Service) list(w http.ResponseWriter, q url.Values) {
 	var keys []string
 	for k := range f.objects {
 		if strings.HasPrefix(k, q.Get("prefix")) && k > q.Get("continuation-token") {
