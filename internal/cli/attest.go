@@ -23,6 +23,8 @@ import (
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/attest/observe"
 	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/text/secret"
+	"github.com/modelwarden/warden/rules"
 )
 
 type attestFlags struct {
@@ -189,7 +191,11 @@ func (a *app) attestRun(ctx context.Context, f *attestFlags, command []string) e
 	if err != nil {
 		return err
 	}
-	st, err := attest.New(attest.ProvenanceType, provenanceOf(command, dir, git, r), subjects...)
+	shown, err := withoutSecrets(ctx, command)
+	if err != nil {
+		return err
+	}
+	st, err := attest.New(attest.ProvenanceType, provenanceOf(shown, dir, git, r), subjects...)
 	if err != nil {
 		return err
 	}
@@ -268,6 +274,45 @@ func provenanceOf(command []string, dir string, git *attest.Descriptor, r observ
 		p.RunDetails.Byproducts = append(p.RunDetails.Byproducts, attest.FileDescriptor(rel(f.Path), f.Digest))
 	}
 	return p
+}
+
+// withoutSecrets takes out of a command line what looks like a key or a token:
+// a statement is for everybody.
+func withoutSecrets(ctx context.Context, command []string) ([]string, error) {
+	known, err := secret.Parse(rules.Secrets())
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(command)
+	for i, arg := range out {
+		text := []byte(withoutUser(arg))
+		if name, _, ok := strings.Cut(arg, "="); ok && secretFlag(name) {
+			out[i] = name + "=[removed]"
+			continue
+		}
+		if i > 0 && secretFlag(out[i-1]) {
+			out[i] = "[removed]"
+			continue
+		}
+		hits, err := known.Find(ctx, "arguments.txt", text, 0, len(text))
+		if err != nil {
+			return nil, err
+		}
+		for _, h := range slices.Backward(hits) {
+			text = slices.Concat(text[:h.Start], []byte("[removed]"), text[h.End:])
+		}
+		out[i] = string(text)
+	}
+	return out, nil
+}
+
+// secretFlag knows flags whose value is a secret by their name.
+func secretFlag(name string) bool {
+	if !strings.HasPrefix(name, "-") {
+		return false
+	}
+	name = strings.ToLower(strings.TrimLeft(name, "-"))
+	return slices.ContainsFunc([]string{"token", "password", "passwd", "secret", "api-key", "api_key", "apikey", "access-key", "credential"}, func(w string) bool { return strings.Contains(name, w) })
 }
 
 func randomID() string {
