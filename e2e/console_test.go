@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -182,6 +183,61 @@ func TestConsoleStructure(t *testing.T) {
 	}
 	eval[bool](b, "(document.querySelectorAll('.structure details').forEach(d => d.open = true), true)")
 	b.accessible("structure")
+	b.clean()
+}
+
+// TestConsoleTrust: an administrator trusts a signer, sees it, and revokes it.
+func TestConsoleTrust(t *testing.T) {
+	p, b := console(t)
+	dir := t.TempDir()
+	p.must(0, "key", "generate", "--out", filepath.Join(dir, "ci"))
+	pub, err := os.ReadFile(filepath.Join(dir, "ci.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.show("#/trust")
+	b.until("document.querySelectorAll('tr[data-row]').length === 1")
+	b.click("[data-act=add-trust]")
+	b.until("document.querySelector('dialog[open]')")
+	b.fill("#trust-id", "ci")
+	b.fill("#trust-value", string(pub))
+	b.fill("#trust-predicates", "https://model_signing/signature/v1.0")
+	b.fill("#trust-subjects", "team/*")
+	b.accessible("trust-dialog")
+	b.click("dialog button[type=submit]")
+	b.until("document.querySelector('[data-revoke=ci]')")
+	b.accessible("trust")
+	b.click("[data-revoke=ci]")
+	b.fill("#reason", "it leaked")
+	b.click("dialog button[type=submit]")
+	b.until("document.querySelectorAll('tr[data-row]').length === 2 && !document.querySelector('[data-revoke=ci]')")
+	if text := eval[string](b, "document.querySelector('main').innerText"); !strings.Contains(text, "revoked") {
+		t.Errorf("the page says:\n%s", text)
+	}
+	b.clean()
+}
+
+// TestConsolePolicies: a draft is tried before it is proposed, and shows what it
+// would change. The stage of a version shows what blocks its promotion.
+func TestConsolePolicies(t *testing.T) {
+	p, b := console(t)
+	b.show("#/policies")
+	b.until("document.querySelector('[data-act=edit-policy]:not(:disabled)')")
+	b.accessible("policies")
+	b.click("[data-act=edit-policy]")
+	b.until("document.querySelector('#draft-0')")
+	text := eval[string](b, "document.querySelector('#draft-0').value")
+	b.fill("#draft-0", text+"\n@id(\"nothing-at-all\") forbid (principal, action, resource);\n")
+	b.click("[data-act=simulate]")
+	b.until("+document.querySelector('[data-total]')?.dataset.total > 0")
+	b.accessible("draft")
+
+	b.show("#/artifacts/" + digestOf(p, "demo/sentiment") + "?to=prod")
+	b.until("document.querySelector('.conditions li[data-met=false]') && document.querySelector('.conditions li[data-met=true]')")
+	if !eval[bool](b, "document.querySelector('[data-act=promote]').disabled") {
+		t.Error("a version that lacks conditions can be promoted")
+	}
+	b.accessible("stage")
 	b.clean()
 }
 

@@ -95,8 +95,9 @@ func (s *service) meOf(id access.Identity) meBody {
 		}
 	}
 	// Rights on artifacts and models depend on each; the roles say what to offer.
+	people := []string{access.RoleAdmin, access.RoleSecurity, access.RoleEngineer}
 	for a, roles := range map[policy.Action][]string{
-		policy.Quarantine: {access.RoleAdmin, access.RoleSecurity}, policy.Modify: {access.RoleAdmin, access.RoleEngineer},
+		policy.Quarantine: {access.RoleAdmin, access.RoleSecurity}, policy.Modify: {access.RoleAdmin, access.RoleEngineer}, policy.Promote: people, policy.Approve: people,
 	} {
 		if slices.ContainsFunc(roles, func(r string) bool { return slices.Contains(policy.Anywhere(id.Principal.Roles), r) }) && id.Allows(a) {
 			m.May = append(m.May, string(a))
