@@ -34,6 +34,7 @@ type Config struct {
 	Storage  StorageConfig `yaml:"storage"`
 	Queue    QueueConfig   `yaml:"queue"`
 	API      APIConfig     `yaml:"api"`
+	Access   AccessConfig  `yaml:"access"`
 	Gateway  GatewayConfig `yaml:"gateway"`
 	Limits   LimitsConfig  `yaml:"limits"`
 	Demo     bool          `yaml:"demo"` // demo data may be loaded
@@ -75,6 +76,7 @@ func DefaultConfig() Config {
 	return Config{
 		Data: ".data", Demo: true, Roles: Roles(), Queue: QueueConfig{Replicas: 3},
 		API:     APIConfig{Listen: "127.0.0.1:8080"},
+		Access:  AccessConfig{OIDC: OIDCConfig{Scopes: []string{}, RoleMap: map[string][]string{}, AllowedDomains: []string{}}, Workloads: []WorkloadConfig{}},
 		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Routes: []RouteConfig{}},
 		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
 	}
@@ -126,6 +128,7 @@ func configError(name string, err error) error {
 func (c *Config) environment(getenv func(string) string) error {
 	texts := map[string]*string{
 		"WARDEN_DATA": &c.Data, "WARDEN_POLICIES": &c.Policies, "WARDEN_API_LISTEN": &c.API.Listen, "WARDEN_API_URL": &c.API.URL, "WARDEN_GATEWAY_LISTEN": &c.Gateway.Listen,
+		"WARDEN_ACCESS_OIDC_ISSUER": &c.Access.OIDC.Issuer, "WARDEN_ACCESS_OIDC_CLIENT_ID": &c.Access.OIDC.ClientID, "WARDEN_ACCESS_OIDC_CLIENT_SECRET": &c.Access.OIDC.ClientSecret,
 		"WARDEN_KEYS": &c.Keys, "WARDEN_STORAGE_DATABASE": &c.Storage.Database, "WARDEN_STORAGE_BLOBS": &c.Storage.Blobs,
 		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
 	}
@@ -179,6 +182,9 @@ func (c Config) Check() error {
 	}
 	if u, err := url.Parse(c.API.URL); c.API.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {
 		return configError("api.url", fmt.Errorf("%q is not http(s)://host[:port]", c.API.URL))
+	}
+	if err := c.Access.check(); err != nil {
+		return err
 	}
 	_, err := c.routes(func(string) string { return "" }, false)
 	return err

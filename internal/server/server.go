@@ -18,6 +18,7 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/access/idp"
 	"github.com/modelwarden/warden/internal/api"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/attest/keyless"
@@ -57,14 +58,16 @@ type Server struct {
 
 	bucket io.Closer // of blobs; nil for a folder
 
-	registry *registry.Service
-	judge    *registry.Judge
-	examiner *registry.Examiner
-	governor *registry.Governor
-	access   *access.Service
-	gateway  *gateway.Gateway
-	demo     *demo
-	log      *audit.Log
+	registry  *registry.Service
+	judge     *registry.Judge
+	examiner  *registry.Examiner
+	governor  *registry.Governor
+	access    *access.Service
+	login     *idp.Provider // nil: none is configured
+	workloads *idp.Workloads
+	gateway   *gateway.Gateway
+	demo      *demo
+	log       *audit.Log
 
 	apiURL, gatewayURL atomic.Pointer[string] // base URLs; set by Serve
 
@@ -140,6 +143,9 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		return err
 	}
 	if s.access, err = access.New(access.Config{Store: s.store, Log: s.log, Pepper: s.keys.pepper, Now: o.Now}); err != nil {
+		return err
+	}
+	if err := s.identity(); err != nil {
 		return err
 	}
 	if s.gateway, err = gateway.New(gateway.Config{Registry: s.registry, Judge: s.judge, Access: s.access, Now: o.Now, Log: o.Log}); err != nil {
@@ -333,7 +339,7 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 	cfg := api.Config{
 		Registry: s.registry, Judge: s.judge, Governor: s.governor, Person: s.person, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
-		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
+		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Login: s.login, Workloads: s.workloads, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
 		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
 	}
 	if s.demo != nil {
