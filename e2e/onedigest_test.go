@@ -164,6 +164,7 @@ func TestOneDigest(t *testing.T) {
 		}
 	})
 	t.Run("audit_proof", func(t *testing.T) { checkProof(t, p, digest) })
+	t.Run("papers_to_production", func(t *testing.T) { checkPapers(t, p, dir, clean, digest) })
 	t.Run("quarantine_is_everywhere_within_a_second", func(t *testing.T) { checkQuarantine(t, p, key) })
 	t.Run("puller_is_named", func(t *testing.T) {
 		var v versionJSON
@@ -263,6 +264,57 @@ func checkProof(t *testing.T, p *platform, digest string) {
 	forged := strings.Replace(e.Leaf, "policy.decide", "policy.forged", 1)
 	if proof.Check([]byte(forged), at, v) == nil {
 		t.Error("a forged entry was proved")
+	}
+}
+
+// checkPapers signs the clean model, brings it to production with four eyes, and
+// makes that decision again without the server. The hostile one goes nowhere.
+func checkPapers(t *testing.T, p *platform, dir, clean, hostile string) {
+	file := func(name string) string { return filepath.Join(dir, name) }
+	person := func(who, role string) string {
+		name := file(who + ".secret")
+		write(t, name, p.must(0, "access", "key", "create", "--name", who, "--user", "user:"+who, "--role", role))
+		return name
+	}
+	p.must(0, "key", "generate", "--out", file("release"))
+	p.must(0, "sign", clean, "--key", file("release.key"), "--signature", file("clean.sig"))
+	p.must(1, "registry", "attach", "team/good@1", file("clean.sig")) // kept, and counts for nothing
+	p.must(1, "registry", "attach", hostile, file("clean.sig"))
+	p.must(0, "trust", "add", "release", "--key", file("release.pub"), "--held-by", "user:sid", "--model", "team/*")
+	if out := p.must(0, "registry", "attach", "team/good@1", file("clean.sig")); !strings.Contains(out, "signed by release") {
+		t.Errorf("attach says:\n%s", out)
+	}
+	bob, cat := person("bob", "engineer"), person("cat", "security")
+	if out := p.must(1, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "prod", "--check"); !strings.Contains(out, "prod-approved") || strings.Contains(out, "missing  its files are signed") {
+		t.Errorf("promote --check says:\n%s", out)
+	}
+	p.must(1, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "prod", "--reason", "too early")
+	p.must(1, "registry", "approve", "team/good@1", "--to", "prod", "--reason", "I pushed it")
+	p.must(0, "--key-file", cat, "registry", "approve", "team/good@1", "--to", "prod", "--role", "security", "--reason", "looked at it")
+	p.must(1, "--key-file", cat, "registry", "promote", "team/good@1", "--to", "prod", "--reason", "I approved it")
+	p.must(0, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "prod", "--reason", "release")
+	if out := p.must(0, "registry", "history", "team/good"); !strings.Contains(out, "user:bob") || !strings.Contains(out, "prod") {
+		t.Errorf("history says:\n%s", out)
+	}
+	p.must(1, "--key-file", bob, "registry", "promote", "team/bad@1", "--to", "staging", "--reason", "try")
+
+	if out := p.must(0, "explain", "team/good@1", "--action", "promote"); !strings.Contains(out, "resource.signed = true") || !strings.Contains(out, "by release") {
+		t.Errorf("explain says:\n%s", out)
+	}
+	p.must(0, "explain", "team/good@1", "--action", "promote", "--export", file("decision.json"))
+	if out := p.must(0, "decide", "--replay", file("decision.json")); !strings.Contains(out, "the same as then") {
+		t.Errorf("decide says:\n%s", out)
+	}
+	text, err := os.ReadFile(file("decision.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, file("forged.json"), strings.Replace(string(text), `"signed":true`, `"signed":false`, 1))
+	p.must(1, "decide", "--replay", file("forged.json"))
+	p.must(0, "trust", "revoke", "release", "--all", "--reason", "key lost")
+	p.must(0, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "staging", "--reason", "rolled back")
+	if out := p.must(1, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "prod", "--check"); !strings.Contains(out, "missing  its files are signed") {
+		t.Errorf("after the signer was revoked promote --check says:\n%s", out)
 	}
 }
 

@@ -20,7 +20,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	}
 	get := func(id, path, summary, tag string) huma.Operation { return do(http.MethodGet, id, path, summary, tag) }
 	bundle := func(op huma.Operation) huma.Operation {
-		op.MaxBodyBytes = registry.MaxBundle
+		op.MaxBodyBytes, op.SkipValidateBody = registry.MaxBundle, true // it is read strictly where it is known what it is
 		return op
 	}
 	large := func(op huma.Operation) huma.Operation {

@@ -45,8 +45,8 @@ type Step struct {
 	Version  int      `json:"version"`
 	To       string   `json:"to"`
 	Person   string   `json:"person,omitempty"` // who stands behind the principal; "": the principal
-	PushedBy []string `json:"pushed_by"` // people who pushed the artifact under this name
-	SignedBy []string `json:"signed_by"` // people who hold the keys that signed its files
+	PushedBy []string `json:"pushed_by"`        // people who pushed the artifact under this name
+	SignedBy []string `json:"signed_by"`        // people who hold the keys that signed its files
 }
 
 // A Request asks whether principal may do action on resource.
