@@ -196,7 +196,7 @@ func TestConsoleTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.show("#/trust")
-	b.until("document.querySelectorAll('tr[data-row]').length === 1")
+	b.until("document.querySelectorAll('tr[data-row]').length === 2") // the server and the signer of the demo
 	b.click("[data-act=add-trust]")
 	b.until("document.querySelector('dialog[open]')")
 	b.fill("#trust-id", "ci")
@@ -210,7 +210,7 @@ func TestConsoleTrust(t *testing.T) {
 	b.click("[data-revoke=ci]")
 	b.fill("#reason", "it leaked")
 	b.click("dialog button[type=submit]")
-	b.until("document.querySelectorAll('tr[data-row]').length === 2 && !document.querySelector('[data-revoke=ci]')")
+	b.until("document.querySelectorAll('tr[data-row]').length === 3 && !document.querySelector('[data-revoke=ci]')")
 	if text := eval[string](b, "document.querySelector('main').innerText"); !strings.Contains(text, "revoked") {
 		t.Errorf("the page says:\n%s", text)
 	}
@@ -232,7 +232,7 @@ func TestConsolePolicies(t *testing.T) {
 	b.until("+document.querySelector('[data-total]')?.dataset.total > 0")
 	b.accessible("draft")
 
-	b.show("#/artifacts/" + digestOf(p, "demo/sentiment") + "?to=prod")
+	b.show("#/artifacts/" + digestOf(p, "demo/vision") + "?to=prod")
 	b.until("document.querySelector('.conditions li[data-met=false]') && document.querySelector('.conditions li[data-met=true]')")
 	if !eval[bool](b, "document.querySelector('[data-act=promote]').disabled") {
 		t.Error("a version that lacks conditions can be promoted")

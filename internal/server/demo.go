@@ -63,7 +63,7 @@ func (d *demo) Load(ctx context.Context, actor warden.Principal) (api.DemoSummar
 	if err := d.settled(ctx, wait); err != nil {
 		return sum, err
 	}
-	if err := d.open(ctx); err != nil {
+	if err := errors.Join(d.papers(ctx, actor), d.open(ctx)); err != nil {
 		return sum, err
 	}
 	keys, err := d.s.access.Keys(ctx)
@@ -229,7 +229,10 @@ func (d *demo) Remove(ctx context.Context, actor warden.Principal) (api.DemoSumm
 		return sum, err
 	}
 	d.close()
-	var err error
+	err := d.distrust(ctx, actor)
+	if err != nil {
+		return sum, err
+	}
 	if sum.Models, sum.Artifacts, err = d.s.registry.DeleteDemo(ctx, actor); err != nil {
 		return sum, err
 	}
