@@ -273,6 +273,7 @@ func checkPapers(t *testing.T, p *platform, dir, clean, hostile string) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	person := func(who, role string) string {
 		name := file(who + ".secret")
+		p.must(0, "access", "user", "add", "user:"+who, "--role", role)
 		write(t, name, p.must(0, "access", "key", "create", "--name", who, "--user", "user:"+who, "--role", role))
 		return name
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/registry"
@@ -57,6 +59,10 @@ func (a *app) attach(ctx context.Context, ref, name, format string) error {
 	}
 	var out attached
 	if err := cl.post(ctx, artifactPath(v.Artifact.Digest, "/statements"), bytes.NewReader(text), "application/json", &out); err != nil {
+		var we *warden.Error
+		if errors.As(err, &we) && we.Code == warden.CodeInvalid {
+			return &exit{exitFindings, err} // a malformed bundle is a no, as for warden verify
+		}
 		return err
 	}
 	if format == "json" {
