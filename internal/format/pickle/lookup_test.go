@@ -168,7 +168,7 @@ func TestLookupsOfCPython(t *testing.T) {
 	looked, bad := 0, 0
 	for i, line := range lines {
 		got, _ := lookups(t, all[i])
-		for _, one := range strings.SplitSeq(line, "\t") {
+		for one := range strings.SplitSeq(line, "\t") {
 			want := strings.Split(one, "|")
 			// Without a module nothing is imported; bytes above ASCII in a UNICODE line
 			// are Latin-1 there and kept as they are here.
