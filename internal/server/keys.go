@@ -39,7 +39,7 @@ func loadKeys(dir string, used bool) (*keys, error) {
 		return nil, err
 	}
 	var missing []string
-	for _, n := range []string{"statements.pem", "checkpoints.key", "checkpoints.pub", "pepper"} {
+	for _, n := range keyNames() {
 		if _, err := os.Stat(filepath.Join(dir, n)); errors.Is(err, fs.ErrNotExist) {
 			missing = append(missing, n)
 		} else if err != nil {
@@ -108,17 +108,19 @@ func writeFile(name string, data []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (k *keys) read(dir string) error {
-	read := func(name string) ([]byte, error) {
-		st, err := os.Stat(filepath.Join(dir, name))
-		if err != nil {
-			return nil, err
-		}
-		if st.Size() > maxSecret {
-			return nil, fmt.Errorf("%s: %d bytes, at most %d", name, st.Size(), maxSecret)
-		}
-		return os.ReadFile(filepath.Join(dir, name))
+func readKey(dir, name string) ([]byte, error) {
+	st, err := os.Stat(filepath.Join(dir, name))
+	if err != nil {
+		return nil, err
 	}
+	if st.Size() > maxSecret {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d", name, st.Size(), maxSecret)
+	}
+	return os.ReadFile(filepath.Join(dir, name))
+}
+
+func (k *keys) read(dir string) error {
+	read := func(name string) ([]byte, error) { return readKey(dir, name) }
 	text, err := read("statements.pem")
 	if err != nil {
 		return err

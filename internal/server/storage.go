@@ -82,7 +82,7 @@ func hasPassword(u *url.URL) bool {
 // openRecords reads the keys and opens the database. Keys are made only if the
 // database was not in use before; one that cannot be looked at was.
 func (s *Server) openRecords(ctx context.Context) (err error) {
-	dir, name, used := cmp.Or(s.cfg.Keys, s.cfg.path("keys")), s.cfg.path("warden.db"), false
+	dir, name, used := s.cfg.keysDir(), s.cfg.path("warden.db"), false
 	if s.cfg.shared() {
 		if s.store, err = s.openShared(ctx); err != nil {
 			return err
@@ -128,16 +128,28 @@ func (s *Server) sameKeys(ctx context.Context, dir string) error {
 }
 
 func (s *Server) openShared(ctx context.Context) (*store.Store, error) {
+	dsn, err := s.dsn()
+	if err != nil {
+		return nil, err
+	}
+	return store.OpenPostgres(ctx, dsn)
+}
+
+// dsn returns the address of the database, which may hold a password.
+func (s *Server) dsn() (string, error) {
 	dsn := s.cfg.Storage.Database
 	if strings.HasPrefix(dsn, "file:") || strings.HasPrefix(dsn, "env:") {
 		x, err := secret(dsn, s.opts.Getenv)
 		if err != nil {
-			return nil, configError("storage.database", err)
+			return "", configError("storage.database", err)
 		}
 		dsn = x.Reveal()
 	}
-	return store.OpenPostgres(ctx, dsn)
+	return dsn, nil
 }
+
+// keysDir returns the folder of the platform's own keys.
+func (c Config) keysDir() string { return cmp.Or(c.Keys, c.path("keys")) }
 
 // blobStore is what the platform needs of a place for bytes.
 type blobStore interface {

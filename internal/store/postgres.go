@@ -36,6 +36,10 @@ const pgWrite = `BEGIN ISOLATION LEVEL SERIALIZABLE; LOCK TABLE audit_head IN EX
 // key=value) and brings its schema up to date. Several processes may do so at
 // once and share the database. Errors do not quote a password.
 func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
+	return openPostgres(ctx, dsn, false)
+}
+
+func openPostgres(ctx context.Context, dsn string, frozen bool) (*Store, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, errors.New("open database: its address is malformed (hint: postgres://user@host/database)") // never quote it
@@ -64,7 +68,7 @@ func OpenPostgres(ctx context.Context, dsn string) (*Store, error) {
 	}
 	return begin(ctx, db, name, engine{
 		dialect: goose.DialectPostgres, folder: "postgres", options: []goose.ProviderOption{goose.WithSessionLocker(locker)},
-		read: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, write: pgWrite, readers: pgReaders, remote: true, patience: pgPatience,
+		read: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`, write: pgWrite, readers: pgReaders, frozen: frozen, remote: true, patience: pgPatience,
 		arg: pgArg, again: pgAgain, whole: pgWhole,
 	})
 }

@@ -57,7 +57,9 @@ type Store struct {
 
 // Open opens the database in the file at path, or makes it, and brings its
 // schema up to date. The folder must exist. It starts nothing; call Close.
-func Open(ctx context.Context, path string) (*Store, error) {
+func Open(ctx context.Context, path string) (*Store, error) { return openLite(ctx, path, false) }
+
+func openLite(ctx context.Context, path string, frozen bool) (*Store, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
@@ -75,7 +77,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	return begin(ctx, db, path, engine{dialect: goose.DialectSQLite3, folder: "sqlite", read: "BEGIN", write: "BEGIN IMMEDIATE", readers: readers})
+	return begin(ctx, db, path, engine{dialect: goose.DialectSQLite3, folder: "sqlite", read: "BEGIN", write: "BEGIN IMMEDIATE", readers: readers, frozen: frozen})
 }
 
 // An engine is what differs between databases; the SQL texts do not.
@@ -85,6 +87,7 @@ type engine struct {
 	options     []goose.ProviderOption
 	read, write string // what begins a transaction
 	readers     int    // connections that read
+	frozen      bool   // the schema must be the right one already
 	remote      bool   // it runs elsewhere: a connection may be lost without harm to it
 	patience    time.Duration
 	arg         func(any) any         // what a value is sent as; nil: as it is
@@ -137,6 +140,8 @@ func (s *Store) start(ctx context.Context) error {
 		return err
 	} else if known := p.ListSources(); have > known[len(known)-1].Version {
 		return fmt.Errorf("its schema %d is newer than this program knows (%d): use the newer program", have, known[len(known)-1].Version)
+	} else if e.frozen && have < known[len(known)-1].Version {
+		return fmt.Errorf("its schema %d is older than that of this program (%d): use the program that serves it", have, known[len(known)-1].Version)
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("bring schema up to date: %w", err)

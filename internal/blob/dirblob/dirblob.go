@@ -78,6 +78,10 @@ func Open(cfg Config) (*Store, error) {
 	return s, syncDir(s.dir)
 }
 
+// View returns a store for reading a folder that another process may be writing
+// to: it makes, sweeps and changes nothing there.
+func View(dir string) *Store { return &Store{dir: dir} }
+
 func (s *Store) path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
 }
