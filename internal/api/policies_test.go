@@ -37,7 +37,8 @@ func TestPolicies(t *testing.T) {
 		Name     string
 		IDs      []string
 		Versions []struct{ State string }
-	}) {
+	},
+	) {
 		_, text := b.do("reader", "GET", "/api/v1/policies", "")
 		decode(t, text, &v)
 		return v

@@ -355,9 +355,9 @@ func changedLines(a, b []string) []string {
 		for i := range common {
 			common[i] = make([]int, len(b)+1)
 		}
-		for i := len(a) - 1; i >= 0; i-- {
-			for j := len(b) - 1; j >= 0; j-- {
-				if common[i][j] = max(common[i+1][j], common[i][j+1]); a[i] == b[j] {
+		for i, x := range slices.Backward(a) {
+			for j, y := range slices.Backward(b) {
+				if common[i][j] = max(common[i+1][j], common[i][j+1]); x == y {
 					common[i][j] = common[i+1][j+1] + 1
 				}
 			}

@@ -313,11 +313,11 @@ func (a *app) explain(ctx context.Context, ref, at, action, export, format strin
 }
 
 func nameOf(x explanation) string {
-	name := x.Artifact
+	names := []string{x.Artifact}
 	for _, n := range x.Names {
-		name += fmt.Sprintf(" (%s@%d)", n.Model, n.Number)
+		names = append(names, fmt.Sprintf("(%s@%d)", n.Model, n.Number))
 	}
-	return name
+	return strings.Join(names, " ")
 }
 
 func (a *app) printReasons(rs []policy.Reason, because []string) {

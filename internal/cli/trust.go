@@ -203,9 +203,18 @@ func newTrustShow(a *app) *cobra.Command {
 			}
 			t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
 			for _, row := range [][2]string{
-				{"id", e.ID}, {"kind", e.Kind}, {"state", e.State}, {"key id", e.KeyID}, {"issuer", e.Issuer}, {"held by", e.Principal}, {"models", strings.Join(e.Subjects, ", ")},
-				{"says", strings.Join(shortTypes(e.Predicates), ", ")}, {"from", timeText(e.NotBefore)}, {"until", timeText(e.NotAfter)},
-				{"revoked", strings.TrimSpace(e.Revocation + " " + timeText(e.RevokedAt))}, {"comment", e.Comment},
+				{"id", e.ID},
+				{"kind", e.Kind},
+				{"state", e.State},
+				{"key id", e.KeyID},
+				{"issuer", e.Issuer},
+				{"held by", e.Principal},
+				{"models", strings.Join(e.Subjects, ", ")},
+				{"says", strings.Join(shortTypes(e.Predicates), ", ")},
+				{"from", timeText(e.NotBefore)},
+				{"until", timeText(e.NotAfter)},
+				{"revoked", strings.TrimSpace(e.Revocation + " " + timeText(e.RevokedAt))},
+				{"comment", e.Comment},
 			} {
 				if row[1] != "" {
 					fmt.Fprintf(t, "%s\t%s\n", row[0], row[1])

@@ -121,7 +121,7 @@ func (s *Set) annotation(id, name string) string {
 	if p == nil {
 		return ""
 	}
-	return string(p.Annotations()[types.Ident(name)])
+	return string(p.Annotations()[types.AnnotationKey(name)])
 }
 
 // Reasons returns the policies that determined a decision, with what each read.

@@ -42,16 +42,24 @@ func TestReduceTrust(t *testing.T) {
 		want   any
 	}{
 		{"a_scan_is_no_signature", []warden.Claim{claim(t, "server", "clean", true, at)}, func(f policy.Facts) any { return f.Signed }, false},
-		{"signed", []warden.Claim{
-			said(signature, "release", at, `{"order":"string","hash":"sha256","ignored_present":["b"]}`),
-			said(signature, "old", at, `{"order":"components","hash":"sha256","legacy":true,"ignored_present":["a","b"]}`),
-		}, func(f policy.Facts) any { return []any{f.Signed, f.Signers, f.OMS} },
-			[]any{true, []string{"old", "release"}, policy.SignatureFacts{Orders: []string{"components", "string"}, Hashes: []string{"sha256"}, IgnoredPresent: []string{"a", "b"}}}},
+		{
+			"signed",
+			[]warden.Claim{
+				said(signature, "release", at, `{"order":"string","hash":"sha256","ignored_present":["b"]}`),
+				said(signature, "old", at, `{"order":"components","hash":"sha256","legacy":true,"ignored_present":["a","b"]}`),
+			},
+			func(f policy.Facts) any { return []any{f.Signed, f.Signers, f.OMS} },
+			[]any{true, []string{"old", "release"}, policy.SignatureFacts{Orders: []string{"components", "string"}, Hashes: []string{"sha256"}, IgnoredPresent: []string{"a", "b"}}},
+		},
 		{"only_legacy", []warden.Claim{said(signature, "old", at, `{"legacy":true}`)}, func(f policy.Facts) any { return f.OMS.Legacy }, true},
-		{"approved", []warden.Claim{approves("user:b", "prod", at, later, false), approves("user:a", "prod", at, later, false), approves("user:a", "prod", at, later, false)},
+		{
+			"approved",
+			[]warden.Claim{approves("user:b", "prod", at, later, false), approves("user:a", "prod", at, later, false), approves("user:a", "prod", at, later, false)},
 			func(f policy.Facts) any {
 				return []string{f.Approvals[0].Who, f.Approvals[1].Who, fmt.Sprint(len(f.Approvals))}
-			}, []string{"user:a", "user:b", "2"}},
+			},
+			[]string{"user:a", "user:b", "2"},
+		},
 		{"approval_over", []warden.Claim{approves("user:a", "prod", at, at, false)}, func(f policy.Facts) any { return len(f.Approvals) }, 0},
 		{"approval_taken_back", []warden.Claim{approves("user:a", "prod", at, later, false), approves("user:a", "prod", at.Add(1), later, true)}, func(f policy.Facts) any { return len(f.Approvals) }, 0},
 		{"approval_given_again", []warden.Claim{approves("user:a", "prod", at.Add(-9), later, true), approves("user:a", "prod", at, later, false)}, func(f policy.Facts) any { return len(f.Approvals) }, 1},
@@ -61,8 +69,12 @@ func TestReduceTrust(t *testing.T) {
 		{"good_at_once", []warden.Claim{said(certifyBad, "sec", at, `{"scope":"x"}`), said(certifyGood, "sec", at, `{"scope":"x"}`)}, func(f policy.Facts) any { return f.Quarantined }, true},
 		{"good_of_another_scope", []warden.Claim{said(certifyBad, "sec", at, `{"scope":"x"}`), said(certifyGood, "sec", at.Add(1), `{"scope":"y"}`)}, func(f policy.Facts) any { return f.Quarantined }, true},
 		{"bad_not_understood", []warden.Claim{said(certifyBad, "sec", at, `7`), said(certifyGood, "sec", at.Add(1), `7`)}, func(f policy.Facts) any { return f.Quarantined }, true},
-		{"provenance", []warden.Claim{said(provenance, "ci", at, `{"runDetails":{"builder":{"id":"https://b"}}}`)}, func(f policy.Facts) any { return f.Provenance },
-			policy.ProvenanceFacts{Present: true, Builders: []string{"https://b"}}},
+		{
+			"provenance",
+			[]warden.Claim{said(provenance, "ci", at, `{"runDetails":{"builder":{"id":"https://b"}}}`)},
+			func(f policy.Facts) any { return f.Provenance },
+			policy.ProvenanceFacts{Present: true, Builders: []string{"https://b"}},
+		},
 		{"provenance_of_nobody", []warden.Claim{said(provenance, "ci", at, `{"runDetails":{}}`)}, func(f policy.Facts) any { return f.Provenance.Present }, false},
 		{"pickle", []warden.Claim{claim(t, "server", "clean", true, at)}, func(f policy.Facts) any { return []bool{f.HasPickle, f.HasCode} }, []bool{true, false}},
 		// A scanner's clock that is years ahead does not make its old scan the newest.

@@ -81,11 +81,6 @@ func artifact(state, verdict string, complete bool) policy.Resource {
 	}
 }
 
-func stale(r policy.Resource) policy.Resource {
-	r.Facts.Scan.Stale = true
-	return r
-}
-
 func who(id string, roles ...string) warden.Principal { return warden.Principal{ID: id, Roles: roles} }
 
 // TestSuites runs the cases that lie beside the policies. Each policy must decide

@@ -56,7 +56,7 @@ func ParseSuite(name string, text []byte) (cases []Case, err error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(doc.Tests) == 0 || len(doc.Tests) > maxCases {
-		return nil, fmt.Errorf("%s: %d tests, want 1 to %d under tests:", name, len(doc.Tests), maxCases)
+		return nil, fmt.Errorf("%s: %d tests, want 1 to %d under the key tests", name, len(doc.Tests), maxCases)
 	}
 	for i, raw := range doc.Tests {
 		var c Case

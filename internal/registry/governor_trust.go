@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -108,9 +109,7 @@ func (g *Governor) changeTrust(ctx context.Context, action, id string, actor war
 			return err
 		}
 		payload := map[string]any{"entry": id, "version": l.Version}
-		for k, v := range details {
-			payload[k] = v
-		}
+		maps.Copy(payload, details)
 		_, err = g.cfg.Registry.cfg.Log.Append(ctx, tx, warden.Event{Actor: actor, Action: "trust." + action, Object: platform("trust")}, payload)
 		return err
 	})
@@ -141,8 +140,10 @@ func (g *Governor) Reconcile(ctx context.Context) ([]Changed, error) {
 			to  *int64
 			get func() (int64, error)
 		}{
-			{&trust, func() (int64, error) { return r.TrustVersion(ctx) }}, {&judgedTrust, func() (int64, error) { return r.Counter(ctx, JudgedTrust) }},
-			{&set, func() (int64, error) { return r.PolicyApplied(ctx) }}, {&judgedSet, func() (int64, error) { return r.Counter(ctx, JudgedPolicy) }},
+			{&trust, func() (int64, error) { return r.TrustVersion(ctx) }},
+			{&judgedTrust, func() (int64, error) { return r.Counter(ctx, JudgedTrust) }},
+			{&set, func() (int64, error) { return r.PolicyApplied(ctx) }},
+			{&judgedSet, func() (int64, error) { return r.Counter(ctx, JudgedPolicy) }},
 		} {
 			if *x.to, err = x.get(); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package oms_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,10 +55,7 @@ func listed(files map[string]string) map[string]oms.Listed {
 func TestCompare(t *testing.T) {
 	model := map[string]string{"a.bin": "weights", "sub/config.json": "{}", "skip/x.py": "1", ".gitattributes": "x"}
 	with := func(change func(map[string]string)) map[string]string {
-		out := map[string]string{}
-		for k, v := range model {
-			out[k] = v
-		}
+		out := maps.Clone(model)
 		change(out)
 		return out
 	}
