@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/idp"
@@ -84,7 +83,7 @@ func (s *service) finishLogin(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // as beginSession
 		Name: cookieName, Value: cookie.Reveal(), Path: "/", Expires: sess.Expires, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
 	})
-	http.Redirect(w, r, "/#"+(&url.URL{Path: next}).String(), http.StatusSeeOther)
+	http.Redirect(w, r, "/#"+next, http.StatusSeeOther)
 }
 
 // refuseLogin sends a browser back to the login page with a word for what was

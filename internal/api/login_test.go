@@ -71,6 +71,9 @@ func TestLoginWithProvider(t *testing.T) {
 	if resp := b.get("/api/v1/models"); resp.StatusCode != http.StatusOK || first == "" || b.cookies["warden_login"] != "" {
 		t.Fatalf("signed in: %d with cookies %v", resp.StatusCode, b.cookies)
 	}
+	if to := walk("/models?search=a%20b&state=denied"); to != "/#/models?search=a%20b&state=denied" {
+		t.Errorf("sent to %q", to)
+	}
 	for _, next := range []string{"https://evil.example", "//evil.example", `/\evil.example`} {
 		if to := walk(next); to != "/#/" {
 			t.Errorf("next %q: sent to %q", next, to)

@@ -127,10 +127,13 @@ func (p *Provider) oauth(found *discovered) *oauth2.Config {
 	return &oauth2.Config{ClientID: p.cfg.ClientID, ClientSecret: p.cfg.ClientSecret.Reveal(), Endpoint: end, RedirectURL: p.cfg.Redirect(), Scopes: p.cfg.Scopes}
 }
 
-// Page returns a page of the console, or its first one for whatever is none:
-// nobody is sent to another site.
+// Page returns a page of the console, in the form of a fragment, or its first
+// one for whatever is none: nobody is sent to another site.
 func Page(next string) string {
-	bad := func(r rune) bool { return r < ' ' || r == '\\' || r == 0x7f }
+	bad := func(r rune) bool {
+		alnum := '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return !alnum && !strings.ContainsRune("-._~%/?:@!$&'()*+,;=", r) // what a fragment may hold, RFC 3986
+	}
 	if !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") || len(next) > 500 || strings.ContainsFunc(next, bad) || strings.HasPrefix(next, "/login") {
 		return "/"
 	}

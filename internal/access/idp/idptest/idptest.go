@@ -64,6 +64,9 @@ func New(t testing.TB) *Provider {
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { p.json(w, map[string]any{"keys": p.keys()}) })
 	mux.HandleFunc("POST /token", p.token)
+	mux.HandleFunc("GET /authorize", func(w http.ResponseWriter, r *http.Request) { // a real browser: it is signed in here already
+		http.Redirect(w, r, r.URL.Query().Get("redirect_uri")+"?"+p.Authorize(r.URL.String()).Encode(), http.StatusSeeOther)
+	})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.asked[r.URL.Path]++
