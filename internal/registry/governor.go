@@ -48,6 +48,7 @@ const (
 	MaxEnvelope   = attest.MaxEnvelope
 	MaxBundle     = oms.MaxBundle
 	maxStatements = 1000 // about one artifact
+	maxUnverified = 50   // about one artifact by one principal, that do not count
 )
 
 // An Attached is a statement that was taken in.
@@ -162,6 +163,17 @@ func (g *Governor) attach(ctx context.Context, tx Tx, d warden.Digest, st Statem
 	for _, p := range now.All {
 		if p.Statement.Payload == st.Payload && (p.Err == nil && v.err == nil && p.Signer == v.claim.Signer || p.Statement.ID == st.ID) {
 			return Attached{Paper: p, Artifact: a}, nil
+		}
+	}
+	idle := 0
+	for _, p := range now.All {
+		if p.Err != nil && p.Statement.By == actor.ID {
+			idle++
+		}
+	}
+	if v.err != nil && idle >= maxUnverified {
+		return Attached{}, &warden.Error{
+			Code: warden.CodeLimit, Message: fmt.Sprintf("%d statements about %s that you attached do not count (%v)", idle, d, v.err), Hint: "add their signers to the trust store first: warden trust add",
 		}
 	}
 	if len(now.All) >= maxStatements {

@@ -46,6 +46,7 @@ type Judge struct {
 // A rulebook is one version of the trust store and of the policies.
 type rulebook struct {
 	trustVersion, policyVersion int64
+	trustDigest                 warden.Digest // of the entries: what is remembered is remembered for these
 	trust                       attest.TrustStore
 	policies                    *policy.Set
 }
@@ -57,7 +58,7 @@ type factsKey struct {
 
 type cachedFacts struct {
 	epoch  uint64
-	trust  int64
+	trust  warden.Digest
 	papers Papers
 	until  time.Time
 }
@@ -108,7 +109,7 @@ func (j *Judge) rules(ctx context.Context, r Reader) (*rulebook, error) {
 	if now.trustVersion == trust && now.policyVersion == policies {
 		return now, nil
 	}
-	next := &rulebook{trustVersion: trust, policyVersion: policies, trust: now.trust, policies: now.policies}
+	next := &rulebook{trustVersion: trust, policyVersion: policies, trustDigest: now.trustDigest, trust: now.trust, policies: now.policies}
 	if trust != now.trustVersion {
 		l, err := r.Trust(ctx, trust)
 		if err != nil {
@@ -117,13 +118,20 @@ func (j *Judge) rules(ctx context.Context, r Reader) (*rulebook, error) {
 		if next.trust, err = j.trusted(l); err != nil {
 			return nil, err
 		}
+		entries, err := warden.Canonical(l.Entries)
+		if err != nil {
+			return nil, err
+		}
+		next.trustDigest = warden.Sum(entries)
 	}
 	if policies != now.policyVersion {
 		if next.policies, err = j.policySet(ctx, r, policies); err != nil {
 			return nil, err
 		}
 	}
-	j.book.Store(next)
+	if _, writing := r.(Tx); !writing { // what a transaction reads may never come to be
+		j.book.Store(next)
+	}
 	return next, nil
 }
 
@@ -187,7 +195,7 @@ func (j *Judge) remembered(ctx context.Context, r Reader, book *rulebook, a Arti
 	j.mu.Lock()
 	c, ok := j.facts[key]
 	j.mu.Unlock()
-	if ok && c.epoch == a.Epoch && c.trust == book.trustVersion && now.Before(c.until) {
+	if ok && c.epoch == a.Epoch && c.trust == book.trustDigest && now.Before(c.until) {
 		return c.papers, nil
 	}
 	p, err := j.papers(ctx, r, book, a.Digest, model)
@@ -199,7 +207,7 @@ func (j *Judge) remembered(ctx context.Context, r Reader, book *rulebook, a Arti
 	if len(j.facts) >= factsKept {
 		clear(j.facts)
 	}
-	j.facts[key] = cachedFacts{a.Epoch, book.trustVersion, p, now.Add(factsAge)}
+	j.facts[key] = cachedFacts{a.Epoch, book.trustDigest, p, now.Add(factsAge)}
 	return p, nil
 }
 

@@ -115,7 +115,8 @@ func (b *rulebook) person(id string) string {
 // A verifiedKey names everything that a verification depends on.
 type verifiedKey struct {
 	statement warden.Digest
-	trust     int64
+	received  int64 // nanoseconds since 1970
+	trust     warden.Digest
 	names     string
 }
 
@@ -128,7 +129,7 @@ type verdict struct {
 // verify returns what a statement proves. The error is for what could not be
 // looked at.
 func (j *Judge) verify(ctx context.Context, r Reader, book *rulebook, about attest.Subject, st Statement) (verdict, error) {
-	key := verifiedKey{st.ID, book.trustVersion, about.Model + "\n" + strings.Join(about.Names, "\n")}
+	key := verifiedKey{st.ID, st.Received.UnixNano(), book.trustDigest, about.Model + "\n" + strings.Join(about.Names, "\n")}
 	j.mu.Lock()
 	v, ok := j.verified[key]
 	j.mu.Unlock()
