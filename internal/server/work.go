@@ -33,6 +33,8 @@ const (
 // background starts the workers. They end when ctx ends; wg waits for them.
 func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 	s.follow(ctx, wg)
+	s.every(ctx, wg, "read trust store and policies", refreshEvery, func() error { return s.judge.Refresh(ctx) })
+	s.every(ctx, wg, "keep when keys were used", keepUsesEvery, func() error { return s.access.KeepUses(ctx) })
 	if s.cfg.does(RoleGateway) {
 		wg.Go(func() {
 			if err := s.gateway.Serve(ctx); err != nil {
@@ -70,20 +72,15 @@ func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
 		_, err := s.registry.Requeue(ctx)
 		return err
 	})
-	s.every(ctx, wg, "read trust store and policies", refreshEvery, func() error {
+	s.every(ctx, wg, "decide again after changes of trust and policies", refreshEvery, func() error {
 		_, err := s.governor.Reconcile(ctx)
-		return errors.Join(s.judge.Refresh(ctx), err)
+		return err
 	})
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)
 		return errors.Join(err, s.sweep(ctx))
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
-	s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })
-	s.every(ctx, wg, "keep when keys were used", keepUsesEvery, func() error { return s.access.KeepUses(ctx) })
-	if s.demo != nil {
-		wg.Go(func() { s.demo.restore(ctx) })
-	}
 }
 
 // every does something at once and then at intervals. Failures are logged and
