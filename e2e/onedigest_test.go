@@ -168,6 +168,7 @@ func TestOneDigest(t *testing.T) {
 	})
 	t.Run("audit_proof", func(t *testing.T) { checkProof(t, p, digest) })
 	t.Run("papers_to_production", func(t *testing.T) { checkPapers(t, p, dir, clean, digest) })
+	t.Run("policies_are_tried_before_they_hold", func(t *testing.T) { checkPolicies(t, p, dir, digest) })
 	t.Run("quarantine_is_everywhere_within_a_second", func(t *testing.T) { checkQuarantine(t, p, key) })
 	t.Run("puller_is_named", func(t *testing.T) {
 		var v versionJSON
@@ -319,6 +320,34 @@ func checkPapers(t *testing.T, p *platform, dir, clean, hostile string) {
 	p.must(0, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "staging", "--reason", "rolled back")
 	if out := p.must(1, "--key-file", bob, "registry", "promote", "team/good@1", "--to", "prod", "--check"); !strings.Contains(out, "missing  its files are signed") {
 		t.Errorf("after the signer was revoked promote --check says:\n%s", out)
+	}
+}
+
+// checkPolicies applies a policy set after a dry run, and keeps it when another
+// one does not parse.
+func checkPolicies(t *testing.T, p *platform, dir, hostile string) {
+	file := func(name string) string { return filepath.Join(dir, name) }
+	write(t, file("standard.cedar"), p.must(0, "policy", "print"))
+	write(t, file("kind.cedar"), "@id(\"review-all\")\npermit (principal, action == Action::\"admit\", resource) when { resource.scan.present };\n")
+	write(t, file("broken.cedar"), "@id(\"x\")\npermit (principal, action == Action::\"admit\", resource)\n  when { resource.verdikt };\n")
+	permissive := strings.Replace(p.must(0, "policy", "print"), "[\"malicious\", \"unsafe\"].contains(resource.scan.verdict)", "resource.scan.verdict == \"unsafe\"", 1)
+	write(t, file("permissive.cedar"), permissive)
+	if out := p.must(0, "policy", "simulate", file("permissive.cedar"), file("kind.cedar")); !strings.Contains(out, "admit of team/bad@1 "+hostile+": was deny, would be allow (review-all)") {
+		t.Errorf("simulate says:\n%s", out)
+	}
+	if out := p.must(0, "policy", "diff", file("standard.cedar"), file("kind.cedar")); !strings.Contains(out, "+ @id(\"review-all\")") || !strings.Contains(out, "0 would come out otherwise") {
+		t.Errorf("diff says:\n%s", out)
+	}
+	if out := p.must(0, "policy", "apply", file("standard.cedar"), file("kind.cedar"), "--reason", "kinder"); !strings.Contains(out, "version 1 holds") {
+		t.Errorf("apply says:\n%s", out)
+	}
+	p.must(1, "policy", "apply", file("standard.cedar"), file("broken.cedar"), "--reason", "broken")
+	if out := p.must(0, "policy", "list"); !strings.Contains(out, "version 1 holds: custom@") {
+		t.Errorf("list says:\n%s", out)
+	}
+	var v versionJSON
+	if p.get("/api/v1/find?ref=team/bad", &v); v.Artifact.State != "denied" {
+		t.Errorf("the hostile model is %s", v.Artifact.State)
 	}
 }
 

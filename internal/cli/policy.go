@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -392,25 +391,25 @@ func newPolicyApply(a *app) *cobra.Command {
 			"and column, and the one that holds stays.\n\n" +
 			"  warden policy apply standard.cedar ours.cedar --reason 'licences'\n  warden policy apply --version 4",
 		RunE: func(c *cobra.Command, names []string) error {
+			propose := version == 0 && len(names) > 0 && strings.TrimSpace(reason) != ""
+			if !propose && (version <= 0 || len(names) > 0) {
+				return usage("give the files of the set and --reason, or --version of a proposed one")
+			}
 			cl, err := a.client()
 			if err != nil {
 				return err
 			}
 			var v policyVersion
-			switch {
-			case version > 0 && len(names) == 0:
-				err = cl.call(c.Context(), http.MethodPost, "/api/v1/policies/"+strconv.FormatInt(version, 10)+"/apply", nil, &v)
-			case version == 0 && len(names) > 0 && strings.TrimSpace(reason) != "":
-				var in map[string]any
-				if in, _, err = draft(name, names); err == nil {
-					in["reason"] = reason
-					err = cl.call(c.Context(), http.MethodPost, "/api/v1/policies", in, &v)
+			if propose {
+				in, _, err := draft(name, names)
+				if err != nil {
+					return err
 				}
-			default:
-				err = errors.New("give the files of the set and --reason, or --version of a proposed one")
-				return usage("%w", err)
-			}
-			if err != nil {
+				in["reason"] = reason
+				if err := cl.call(c.Context(), http.MethodPost, "/api/v1/policies", in, &v); err != nil {
+					return err
+				}
+			} else if err := cl.call(c.Context(), http.MethodPost, "/api/v1/policies/"+strconv.FormatInt(version, 10)+"/apply", nil, &v); err != nil {
 				return err
 			}
 			if v.State == "proposed" {
