@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"github.com/modelwarden/warden/internal/attest/keyless"
 	"github.com/modelwarden/warden/internal/attest/kms"
 	"github.com/modelwarden/warden/internal/attest/oms"
+	"github.com/modelwarden/warden/internal/attest/pkcs11"
 	"github.com/modelwarden/warden/internal/registry"
 )
 
@@ -174,7 +176,7 @@ func storedManifest(name string) (oms.Manifest, error) {
 }
 
 // keyForms says which keys --key takes.
-const keyForms = "file (PEM), env://NAME, vault-transit://KEY, awskms:///ARN, gcpkms://… or azurekms://VAULT/KEY"
+const keyForms = "file (PEM), env://NAME, vault-transit://KEY, awskms:///ARN, gcpkms://…, azurekms://VAULT/KEY or pkcs11:… (build tag pkcs11)"
 
 // signer opens a private key by its address.
 func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
@@ -193,6 +195,16 @@ func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
 		key, err := kms.Open(ctx, uri, kms.Config{Getenv: a.Getenv})
 		if err != nil {
 			return nil, fmt.Errorf("--key %s: %w", uri, err)
+		}
+		return attest.NewSigner(key)
+	}
+	if strings.HasPrefix(uri, pkcs11.Scheme) {
+		key, err := pkcs11.Open(uri, pkcs11.Config{Getenv: a.Getenv})
+		switch {
+		case errors.Is(err, pkcs11.ErrURI), errors.Is(err, pkcs11.ErrAbsent):
+			return nil, usage("--key: %w", err)
+		case err != nil:
+			return nil, fmt.Errorf("--key: %w", err)
 		}
 		return attest.NewSigner(key)
 	}
