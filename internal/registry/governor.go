@@ -165,8 +165,11 @@ func (g *Governor) attach(ctx context.Context, tx Tx, d warden.Digest, st Statem
 			return Attached{Paper: p, Artifact: a}, nil
 		}
 	}
-	idle := 0
+	idle, others := 0, 0
 	for _, p := range now.All {
+		if p.Statement.By != "" {
+			others++
+		}
 		if p.Err != nil && p.Statement.By == actor.ID {
 			idle++
 		}
@@ -176,9 +179,9 @@ func (g *Governor) attach(ctx context.Context, tx Tx, d warden.Digest, st Statem
 			Code: warden.CodeLimit, Message: fmt.Sprintf("%d statements about %s that you attached do not count (%v)", idle, d, v.err), Hint: "add their signers to the trust store first: warden trust add",
 		}
 	}
-	if len(now.All) >= maxStatements {
+	if others >= maxStatements {
 		return Attached{}, &warden.Error{
-			Code: warden.CodeLimit, Message: fmt.Sprintf("%s has %d statements, at most %d", d, len(now.All), maxStatements), Hint: "statements are never removed: attach what is needed only",
+			Code: warden.CodeLimit, Message: fmt.Sprintf("%d statements are attached to %s, at most %d", others, d, maxStatements), Hint: "statements are never removed: attach what is needed only",
 		}
 	}
 	st.Signer = v.claim.Signer

@@ -303,6 +303,15 @@ func (g *Governor) Approve(ctx context.Context, p Approval) (Statement, error) {
 			return err
 		}
 		denied = nil
+		given := 0
+		for _, x := range s.papers.All {
+			if x.Statement.PredicateType == attest.ApprovalType {
+				given++
+			}
+		}
+		if given >= maxStatements {
+			return &warden.Error{Code: warden.CodeLimit, Message: fmt.Sprintf("%d approvals of %s, at most %d", given, s.version.Digest, maxStatements), Hint: "push a new version"}
+		}
 		if st, err = g.approval(s, p); err != nil {
 			return err
 		}

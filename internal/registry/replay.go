@@ -70,7 +70,7 @@ func decisionFor(ctx context.Context, r Reader, d warden.Digest, at time.Time, a
 			}
 		}
 		if p.After = next; next == "" {
-			return Decision{}, &warden.Error{Code: warden.CodeNotFound, Message: "no such decision about " + d.String(), Hint: "list them: warden explain " + d.String() + " --list"}
+			return Decision{}, &warden.Error{Code: warden.CodeNotFound, Message: "no such decision about " + d.String(), Hint: "the console lists the decisions about an artifact; leave out --at and --action for the last one"}
 		}
 	}
 }
