@@ -116,7 +116,7 @@ func TestOneDigest(t *testing.T) {
 		}
 		p.must(1, "verify", hostile, "--signature", sig, "--key", filepath.Join(dir, "ci.pub"))
 		p.must(1, "verify", clean, "--key", filepath.Join(dir, "ci.pub")) // the server holds none
-		p.must(1, "registry", "attach", "team/good@1", sig) // kept, though nobody trusts the signer yet
+		p.must(1, "registry", "attach", "team/good@1", sig)               // kept, though nobody trusts the signer yet
 		p.must(0, "verify", clean, "--key", filepath.Join(dir, "ci.pub"))
 	})
 	t.Run("looked_into", func(t *testing.T) {
