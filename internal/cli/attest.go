@@ -47,7 +47,7 @@ func newAttest(a *app) *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&f.kind, "type", "", "predicate type: a short name or a URI")
 	fl.StringVar(&f.predicate, "predicate", "", "JSON file with what is said")
-	fl.StringVar(&f.key, "key", "", "private key: "+keyForms)
+	a.keyFlag(fl, &f.key)
 	fl.StringVar(&f.output, "output", "", "write the signed statement to this file (default: standard output)")
 	c.AddCommand(newAttestRun(a))
 	return c
@@ -67,7 +67,7 @@ func newAttestRun(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, x []string) error { return a.attestRun(c.Context(), f, x) },
 	}
 	fl := c.Flags()
-	fl.StringVar(&f.key, "key", "", "private key: "+keyForms)
+	a.keyFlag(fl, &f.key)
 	fl.StringVar(&f.output, "output", "", "write the signed statement to this file")
 	fl.StringVar(&f.artifact, "artifact", "", "file or folder that the step makes: the first subject (default: every file that was written)")
 	fl.StringArrayVar(&f.folders, "folder", nil, "folder to observe; repeatable (default: the current one)")

@@ -124,6 +124,7 @@ type app struct {
 	Process
 	server, keyFile, data string
 	debug                 bool
+	passphraseFile        string // of a locked signing key
 }
 
 func newRoot(a *app) *cobra.Command {

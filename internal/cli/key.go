@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modelwarden/warden/internal/attest"
+	"github.com/modelwarden/warden/internal/attest/keyfile"
 )
 
 func newKey(a *app) *cobra.Command {
@@ -22,20 +23,21 @@ func newKey(a *app) *cobra.Command {
 }
 
 func newKeyGenerate(a *app) *cobra.Command {
-	var kind, out string
+	var kind, out, lock string
 	c := &cobra.Command{
 		Use: "generate --out PREFIX", Short: "Make a signing key: PREFIX.key and PREFIX.pub",
 		Long: "Generate makes a private key that only its owner can read (PREFIX.key) and its public half\n" +
 			"(PREFIX.pub). It never replaces a file.\n\n  warden key generate --out release\n  warden scan --attest model.scan.json --key release.key ./model",
 		Args: args(cobra.NoArgs),
-		RunE: func(*cobra.Command, []string) error { return a.keyGenerate(kind, out) },
+		RunE: func(*cobra.Command, []string) error { return a.keyGenerate(kind, out, lock) },
 	}
 	c.Flags().StringVar(&kind, "type", "p256", "p256, p384 or p521")
 	c.Flags().StringVar(&out, "out", "", "prefix of the two files")
+	c.Flags().StringVar(&lock, "passphrase-file", "", "lock the private key with the passphrase in this file (age)")
 	return c
 }
 
-func (a *app) keyGenerate(kind, out string) error {
+func (a *app) keyGenerate(kind, out, lock string) error {
 	curve := map[string]elliptic.Curve{"p256": elliptic.P256(), "p384": elliptic.P384(), "p521": elliptic.P521()}[kind]
 	if curve == nil {
 		return usage("--type %q: want p256, p384 or p521", kind)
@@ -55,6 +57,17 @@ func (a *app) keyGenerate(kind, out string) error {
 	if err != nil {
 		return err
 	}
+	kept := "keep it secret"
+	if lock != "" {
+		pass, err := passphrase(lock)
+		if err != nil {
+			return err
+		}
+		if private, err = keyfile.Lock(private, pass); err != nil {
+			return usage("--passphrase-file: %w", err)
+		}
+		kept = "locked with the passphrase"
+	}
 	if err := create(out+".key", private, 0o600); err != nil {
 		return err
 	}
@@ -65,7 +78,7 @@ func (a *app) keyGenerate(kind, out string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.Stdout, "%s.key  private, keep it secret\n%s.pub  public\nid  %s\n", out, out, id)
+	_, err = fmt.Fprintf(a.Stdout, "%s.key  private, %s\n%s.pub  public\nid  %s\n", out, kept, out, id)
 	return err
 }
 
@@ -97,6 +110,9 @@ func (a *app) keyShow(name string) error {
 	text, err := readKeyFile(name)
 	if err != nil {
 		return usage("%w", err)
+	}
+	if keyfile.Locked(text) {
+		return usage("%s is locked with a passphrase; its public half tells the same", name)
 	}
 	kind := "public"
 	pub, err := attest.ParsePublicPEM(text)

@@ -51,7 +51,7 @@ func newScan(a *app) *cobra.Command {
 	fl.StringVar(&f.baseline, "baseline", "", "file of accepted findings (YAML); they do not fail the run")
 	fl.StringVar(&f.writeBaseline, "write-baseline", "", "write a first baseline of what fails now to this file")
 	fl.StringVar(&f.attest, "attest", "", "write a signed statement of the result to this file; needs --key and one file or folder")
-	fl.StringVar(&f.key, "key", "", "private key that signs the statement: "+keyForms+"; see warden key generate")
+	a.keyFlag(fl, &f.key)
 	fl.StringVar(&f.output, "output", "", "write the report to this file, and the text to the terminal")
 	fl.StringVar(&f.failOn, "fail-on", "high", "least severity that gives exit code 1: critical, high, medium, low or never")
 	fl.BoolVar(&f.strict, "strict", false, "same as --fail-on medium: review fails too")

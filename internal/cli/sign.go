@@ -47,7 +47,7 @@ func newSign(a *app) *cobra.Command {
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.signature, "signature", "", "where to write the bundle")
-	fl.StringVar(&f.key, "key", "", "private key: "+keyForms)
+	a.keyFlag(fl, &f.key)
 	fl.StringVar(&f.cert, "cert", "", "certificate of the key (PEM): sign by certificate")
 	fl.StringArrayVar(&f.chain, "chain", nil, "further certificates, leaf to root; repeatable")
 	fl.BoolVar(&f.keyless, "keyless", false, "sign with an identity: a short-lived certificate from Fulcio and an entry in Rekor")
@@ -185,11 +185,7 @@ func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
 		if text == "" {
 			return nil, usage("--key env://%s: the variable is not set", name)
 		}
-		key, err := attest.ParsePrivatePEM([]byte(text))
-		if err != nil {
-			return nil, usage("--key env://%s: %w", name, err)
-		}
-		return attest.NewSigner(key)
+		return a.signerOf("env://"+name, []byte(text))
 	}
 	if slices.ContainsFunc(kms.Schemes(), func(s string) bool { return strings.HasPrefix(uri, s) }) {
 		key, err := kms.Open(ctx, uri, kms.Config{Getenv: a.Getenv})

@@ -66,11 +66,7 @@ func (a *app) readSigner(name string) (*attest.Signer, error) {
 	if err != nil {
 		return nil, usage("--key: %w", err)
 	}
-	key, err := attest.ParsePrivatePEM(text)
-	if err != nil {
-		return nil, usage("--key %s: %w (hint: warden key generate makes one)", name, err)
-	}
-	return attest.NewSigner(key)
+	return a.signerOf(name, text)
 }
 
 // Begin implements report.Writer.
