@@ -66,6 +66,8 @@ func TestPolicies(t *testing.T) {
 	})
 	t.Run("simulated", func(t *testing.T) {
 		resp, text := b.do("reader", "POST", "/api/v1/policies/simulate", draftOf(t, noPickles))
+		b.want(403, "denied", resp, text)
+		resp, text = b.do("admin", "POST", "/api/v1/policies/simulate", draftOf(t, noPickles))
 		b.want(200, "", resp, text)
 		var s struct {
 			Artifacts, Total int

@@ -365,7 +365,7 @@ type simulatedBody struct {
 }
 
 func (s *service) simulate(ctx context.Context, in *simulateInput) (*body[simulatedBody], error) {
-	if err := s.may(ctx, policy.Read); err != nil {
+	if err := s.may(ctx, policy.Administer); err != nil {
 		return nil, s.fail(err)
 	}
 	x, err := s.Governor.Simulate(ctx, in.Body.draft(), in.Body.Last)

@@ -91,6 +91,9 @@ func validator(schemaText []byte) (*validate.Validator, error) {
 }
 
 func (s *Set) parse(src Source, check *validate.Validator) error {
+	if err := bounded(src); err != nil {
+		return err
+	}
 	list, err := cedar.NewPolicyListFromBytes(src.Name, src.Text)
 	if err != nil {
 		return fmt.Errorf("%w: %s", ErrPolicy, parseError(src.Name, err))
@@ -111,6 +114,57 @@ func (s *Set) parse(src Source, check *validate.Validator) error {
 			return fmt.Errorf("%w: %s: more than %d policies", ErrPolicy, where, MaxPolicies)
 		}
 		s.index.add(cedar.PolicyID(id), p)
+	}
+	return nil
+}
+
+// Bounds of one policy. The parser and the evaluator recurse as deep as a policy
+// nests, and a text of nothing but brackets would end the process.
+const (
+	maxPolicyBytes = 16 << 10
+	maxNesting     = 100
+	maxDots        = 1000 // checking a chain of attributes takes more than square time
+)
+
+// bounded refuses policies that are too long or nest too deep, before they are
+// parsed.
+func bounded(src Source) error {
+	var (
+		begin, depth, line, dots int
+		quoted, comment          bool
+	)
+	too := func(what string) error { return fmt.Errorf("%w: %s:%d:1: %s", ErrPolicy, src.Name, line+1, what) }
+	for i := 0; i < len(src.Text); i++ {
+		c := src.Text[i]
+		if c == '\n' {
+			line++
+		}
+		switch {
+		case comment:
+			comment = c != '\n'
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '/' && i+1 < len(src.Text) && src.Text[i+1] == '/':
+			comment = true
+		case c == '(' || c == '[' || c == '{':
+			if depth++; depth > maxNesting {
+				return too(fmt.Sprintf("brackets are nested deeper than %d", maxNesting))
+			}
+		case c == ')' || c == ']' || c == '}':
+			depth = max(0, depth-1)
+		case c == '.':
+			if dots++; dots > maxDots {
+				return too(fmt.Sprintf("a policy names more than %d attributes", maxDots))
+			}
+		case c == ';':
+			begin, dots = i, 0
+		}
+		if i-begin > maxPolicyBytes {
+			return too(fmt.Sprintf("a policy is longer than %d bytes", maxPolicyBytes))
+		}
 	}
 	return nil
 }
