@@ -66,9 +66,10 @@ type Config struct {
 	Blobs       blob.Store
 	Uploads     blob.Uploads
 	Access      *access.Service
-	Verifier    note.Verifier // of audit checkpoints
-	VerifierKey string        // its text form, for those who check outside
-	PublicKey   []byte        // PEM of the statement key
+	Verifier    note.Verifier    // of audit checkpoints
+	Witnesses   *audit.Witnesses // of the same; nil: none are kept
+	VerifierKey string           // its text form, for those who check outside
+	PublicKey   []byte           // PEM of the statement key
 	Rules       map[warden.RuleID]warden.Rule
 	Tool        report.Tool
 	Demo        Demo

@@ -141,6 +141,8 @@ type verifyBody struct {
 	Sealed      uint64 `json:"sealed" doc:"entries below are covered by a stored checkpoint"`
 	Witnessed   uint64 `json:"witnessed" doc:"entries below are covered by an outside checkpoint"`
 	Erased      uint64 `json:"erased" doc:"entries whose details were erased"`
+	Cosigned    int    `json:"cosigned" doc:"witnesses whose newest cosignature was checked"`
+	Witnesses   int    `json:"witnesses" doc:"how many there are"`
 	Fault       string `json:"fault" doc:"first place where the log is not what was written; empty if none"`
 	Summary     string `json:"summary"`
 }
@@ -164,6 +166,14 @@ func (s *service) verifyAudit(ctx context.Context, in *verifyInput) (*body[verif
 		return nil, s.fail(&warden.Error{Code: warden.CodeUnavailable, Message: "the log is being verified for somebody else", Hint: "try again when that is done"})
 	}
 	defer s.verifying.Unlock()
+	signed, of := 0, 0
+	if s.Witnesses != nil {
+		cosigned, n, err := s.Witnesses.Cosigned(ctx)
+		if err != nil {
+			return nil, s.fail(err)
+		}
+		outside, signed, of = append(outside, cosigned...), len(cosigned), n
+	}
 	var rep audit.Report
 	err := s.Registry.View(ctx, func(r registry.Reader) (err error) {
 		rep, err = audit.Verify(ctx, r, s.Verifier, outside...)
@@ -175,6 +185,10 @@ func (s *service) verifyAudit(ctx context.Context, in *verifyInput) (*body[verif
 	out := verifyBody{
 		OK: err == nil, Entries: rep.Size, Root: rep.Root.String(), Checkpoints: rep.Checkpoints,
 		Sealed: rep.Sealed, Witnessed: rep.Witnessed, Erased: rep.Erased, Summary: rep.String(),
+		Cosigned: signed, Witnesses: of,
+	}
+	if of > 0 {
+		out.Summary += fmt.Sprintf(", signed by %d of %d witnesses", signed, of)
 	}
 	if rep.Fault != nil {
 		out.Fault = fmt.Sprintf("entry %d: %s", rep.Fault.Index, rep.Fault.What)
@@ -199,7 +213,7 @@ func (s *service) tile(w http.ResponseWriter, r *http.Request) {
 			b = c.Note
 			return err
 		}
-		b, err = audit.Tile(r.Context(), rd, p)
+		b, err = audit.Resource(r.Context(), rd, p)
 		return err
 	})
 	if errors.Is(err, audit.ErrMissing) {

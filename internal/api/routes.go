@@ -84,6 +84,10 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, get("get-proof", "/audit/{seq}/proof", "Inclusion proof of one entry", "audit"), s.proof)
 	huma.Register(h, get("get-checkpoint", "/audit/checkpoint", "Newest signed checkpoint, and the keys to verify it and statements", "audit"), s.checkpoint)
 	huma.Register(h, do(http.MethodPost, "verify-audit", "/audit/verify", "Recompute the whole log", "audit"), s.verifyAudit)
+	huma.Register(h, get("list-witnesses", "/audit/witnesses", "Servers of others that sign checkpoints, with the newest that each signed", "audit"), s.listWitnesses)
+	huma.Register(h, do(http.MethodPost, "add-witness", "/audit/witnesses", "Show checkpoints to a witness from now on", "audit"), s.addWitness)
+	huma.Register(h, do(http.MethodDelete, "remove-witness", "/audit/witnesses", "Forget a witness", "audit"), s.removeWitness)
+	huma.Register(h, do(http.MethodPost, "push-witnesses", "/audit/witnesses/push", "Show the newest checkpoint to every witness now", "audit"), s.pushWitnesses)
 
 	huma.Register(h, get("list-keys", "/keys", "Access keys, without secrets", "access"), s.listKeys)
 	huma.Register(h, do(http.MethodPost, "create-key", "/keys", "Make an access key; its secret is shown once", "access"), s.createKey)

@@ -185,7 +185,7 @@ type auditEntry struct {
 }
 
 func newAudit(a *app) *cobra.Command {
-	return group("audit", "Read and verify the tamper-evident log", newAuditList(a), newAuditVerify(a), newAuditProve(a))
+	return group("audit", "Read and verify the tamper-evident log", newAuditList(a), newAuditVerify(a), newAuditProve(a), newAuditExport(a), newAuditWitness(a))
 }
 
 func newAuditList(a *app) *cobra.Command {
@@ -225,13 +225,20 @@ func newAuditList(a *app) *cobra.Command {
 }
 
 func newAuditVerify(a *app) *cobra.Command {
-	var outside []string
+	var (
+		outside   []string
+		from, key string
+	)
 	c := &cobra.Command{
 		Use: "verify", Short: "Recompute the whole log and check every signature", Args: args(cobra.NoArgs),
 		Long: "Verify recomputes every leaf and node of the log and checks all checkpoints. Exit code 1 names\n" +
 			"the first entry that is not what was written. Give checkpoints that you kept outside the\n" +
-			"database (warden audit verify prints the newest) to find a rollback of log and checkpoint together.",
+			"database (warden audit verify prints the newest) to find a rollback of log and checkpoint together.\n" +
+			"With --from it verifies a folder that warden audit export wrote, and needs no platform.",
 		RunE: func(c *cobra.Command, _ []string) error {
+			if from != "" {
+				return a.verifyExport(c.Context(), from, key, outside)
+			}
 			cl, err := a.client()
 			if err != nil {
 				return err
@@ -265,6 +272,8 @@ func newAuditVerify(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().StringArrayVar(&outside, "checkpoint", nil, "file with a checkpoint kept outside; repeatable")
+	c.Flags().StringVar(&from, "from", "", "verify this export instead of the platform's log")
+	c.Flags().StringVar(&key, "key", "", "public key of checkpoints, or a file with it; with --from only")
 	return c
 }
 

@@ -70,34 +70,19 @@ func SaveBackup(ctx context.Context, cfg Config, opts Options, dir string, what 
 	if err := s.inspect(ctx); err != nil {
 		return b, err
 	}
-	if err := vacant(dir); err != nil {
-		return b, err
-	}
-	parent := filepath.Dir(filepath.Clean(dir))
-	partial, err := os.MkdirTemp(parent, "."+filepath.Base(dir)+".partial-")
+	err = intoNew(dir, func(partial string) error {
+		if b, err = s.save(ctx, partial, what.Blobs); err != nil {
+			return err
+		}
+		if what.Keys == "" {
+			return nil
+		}
+		return s.keys.export(cfg.keysDir(), what.Keys)
+	})
 	if err != nil {
 		return b, fmt.Errorf("backup: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(partial)) //nolint:gosec // made just now
-		}
-	}()
-	if b, err = s.save(ctx, partial, what.Blobs); err != nil {
-		return b, fmt.Errorf("backup: %w", err)
-	}
-	if what.Keys != "" {
-		if err := s.keys.export(cfg.keysDir(), what.Keys); err != nil {
-			return b, fmt.Errorf("backup of keys: %w", err)
-		}
-	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) { //nolint:gosec // the operator names the folder; it is empty
-		return b, fmt.Errorf("backup: %w", err)
-	}
-	if err := os.Rename(partial, dir); err != nil { //nolint:gosec // as above
-		return b, fmt.Errorf("backup: %w", err)
-	}
-	return b, syncFolder(parent)
+	return b, nil
 }
 
 // vacant refuses a folder in which something is.
@@ -107,9 +92,9 @@ func vacant(dir string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("backup: %w", err)
+		return err
 	case len(es) > 0:
-		return &warden.Error{Code: warden.CodeConflict, Message: fmt.Sprintf("backup folder %s is not empty", dir), Hint: "name a new folder for each backup"}
+		return &warden.Error{Code: warden.CodeConflict, Message: fmt.Sprintf("folder %s is not empty", dir), Hint: "name a new folder"}
 	}
 	return nil
 }
@@ -179,7 +164,7 @@ func (s *Server) save(ctx context.Context, dir string, copied bool) (b Backup, e
 
 // file writes one file of a backup, flushes it and notes its digest.
 func (b *Backup) file(dir, name string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return err
 	}
@@ -232,7 +217,7 @@ func copyBlob(ctx context.Context, to, from blob.Store, d warden.Digest) (err er
 }
 
 func syncFolder(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Config struct {
 	Roles    []string      `yaml:"roles"`    // what this process does: gateway, api, worker
 	Storage  StorageConfig `yaml:"storage"`
 	Queue    QueueConfig   `yaml:"queue"`
+	Audit    AuditConfig   `yaml:"audit"`
 	API      APIConfig     `yaml:"api"`
 	Access   AccessConfig  `yaml:"access"`
 	Gateway  GatewayConfig `yaml:"gateway"`
@@ -130,7 +131,7 @@ func (c *Config) environment(getenv func(string) string) error {
 		"WARDEN_DATA": &c.Data, "WARDEN_POLICIES": &c.Policies, "WARDEN_API_LISTEN": &c.API.Listen, "WARDEN_API_URL": &c.API.URL, "WARDEN_GATEWAY_LISTEN": &c.Gateway.Listen,
 		"WARDEN_ACCESS_OIDC_ISSUER": &c.Access.OIDC.Issuer, "WARDEN_ACCESS_OIDC_CLIENT_ID": &c.Access.OIDC.ClientID, "WARDEN_ACCESS_OIDC_CLIENT_SECRET": &c.Access.OIDC.ClientSecret,
 		"WARDEN_KEYS": &c.Keys, "WARDEN_STORAGE_DATABASE": &c.Storage.Database, "WARDEN_STORAGE_BLOBS": &c.Storage.Blobs,
-		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
+		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_AUDIT_OUTSIDE": &c.Audit.Outside, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
 	}
 	for name, to := range texts {
 		if v := getenv(name); v != "" {
@@ -177,7 +178,7 @@ func (c Config) Check() error {
 	case c.Limits.Shutdown < 0 || c.Limits.Shutdown > time.Hour:
 		return configError("limits.shutdown", fmt.Errorf("%v, want 0 to 1h", c.Limits.Shutdown))
 	}
-	if err := errors.Join(c.checkStorage(), c.checkRoles()); err != nil {
+	if err := errors.Join(c.checkStorage(), c.checkRoles(), c.checkAudit()); err != nil {
 		return err
 	}
 	if u, err := url.Parse(c.API.URL); c.API.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "") {

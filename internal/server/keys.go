@@ -96,12 +96,12 @@ func writeFile(name string, data []byte) error {
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), name)
+		err = os.Rename(f.Name(), name) //nolint:gosec // its callers name the file
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name())) //nolint:gosec // as above
 	}
-	d, err := os.Open(filepath.Dir(name))
+	d, err := os.Open(filepath.Dir(name)) //nolint:gosec // as above
 	if err != nil {
 		return err
 	}
@@ -109,14 +109,14 @@ func writeFile(name string, data []byte) error {
 }
 
 func readKey(dir, name string) ([]byte, error) {
-	st, err := os.Stat(filepath.Join(dir, name))
+	st, err := os.Stat(filepath.Join(dir, name)) //nolint:gosec // the operator names the folder
 	if err != nil {
 		return nil, err
 	}
 	if st.Size() > maxSecret {
 		return nil, fmt.Errorf("%s: %d bytes, at most %d", name, st.Size(), maxSecret)
 	}
-	return os.ReadFile(filepath.Join(dir, name))
+	return os.ReadFile(filepath.Join(dir, name)) //nolint:gosec // as above
 }
 
 func (k *keys) read(dir string) error {

@@ -69,6 +69,9 @@ type Server struct {
 	demo      *demo
 	log       *audit.Log
 
+	witnesses *audit.Witnesses
+	copied    uint64 // size of the checkpoint that was copied outside; only the one that copies uses it
+
 	apiURL, gatewayURL atomic.Pointer[string] // base URLs; set by Serve
 
 	localMu sync.Mutex // one writer of the local file
@@ -117,7 +120,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 
 func (s *Server) compose(policies *policy.Set) (err error) {
 	o := s.opts
-	if s.log, err = audit.New(audit.Config{Origin: audit.Origin(logName), Signer: s.keys.checkpoints, Now: o.Now}); err != nil {
+	if err := s.watched(); err != nil {
 		return err
 	}
 	if s.registry, err = registry.New(registry.Config{Store: s.store, Log: s.log, Blobs: s.blobs, Now: o.Now, Work: s.queue, Slog: o.Log, Signer: s.keys.statements}); err != nil {
@@ -338,7 +341,7 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 
 func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 	cfg := api.Config{
-		Registry: s.registry, Judge: s.judge, Governor: s.governor, Person: s.person, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, VerifierKey: s.keys.verifierKey,
+		Registry: s.registry, Judge: s.judge, Governor: s.governor, Person: s.person, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, Witnesses: s.witnesses, VerifierKey: s.keys.verifierKey,
 		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Login: s.login, Workloads: s.workloads, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
 		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
 	}

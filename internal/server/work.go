@@ -64,6 +64,11 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 
 // upkeep is what one process does for all that share the database.
 func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
+	s.every(ctx, wg, "show checkpoints to witnesses", witnessEvery, func() error {
+		_, err := s.witnesses.Push(ctx)
+		return err
+	})
+	s.every(ctx, wg, "copy checkpoints outside", outsideEvery, func() error { return s.outside(ctx) })
 	s.every(ctx, wg, "seal the audit log", sealEvery, func() error {
 		_, err := s.registry.Seal(ctx)
 		return err
