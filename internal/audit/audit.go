@@ -93,6 +93,8 @@ type Config struct {
 	Origin string           // Origin(host): the name of this log, for ever
 	Signer note.Signer      // of checkpoints; its name is Origin
 	Now    func() time.Time // the clock of the platform
+
+	Cosigners []note.Signer // sign checkpoints, too: the key that another takes the place of
 }
 
 // A Log appends events and signs checkpoints. It keeps no state of its own, so

@@ -49,7 +49,7 @@ func (l *Log) sign(ctx context.Context, r hashes, head Head) (Checkpoint, error)
 		return Checkpoint{}, fmt.Errorf("root of audit log of %d entries: %w", head.Entries, err)
 	}
 	text := fmt.Sprintf("%s\n%d\n%s\n", l.cfg.Origin, head.Entries, root)
-	msg, err := note.Sign(&note.Note{Text: text}, l.cfg.Signer)
+	msg, err := note.Sign(&note.Note{Text: text}, append([]note.Signer{l.cfg.Signer}, l.cfg.Cosigners...)...)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("sign checkpoint of %d entries: %w", head.Entries, err)
 	}
@@ -77,7 +77,7 @@ type Tree struct {
 // The error wraps [ErrTampered] if the note is malformed, not signed by the
 // verifier's key, or of another log.
 func OpenCheckpoint(msg []byte, v note.Verifier) (Tree, error) {
-	n, err := note.Open(msg, note.VerifierList(v))
+	n, err := note.Open(msg, verifiers(v))
 	if err != nil {
 		return Tree{}, fmt.Errorf("%w: checkpoint: %w", ErrTampered, err)
 	}
@@ -93,6 +93,9 @@ func OpenCheckpoint(msg []byte, v note.Verifier) (Tree, error) {
 	size, err := strconv.ParseUint(lines[1], 10, 63)
 	if err != nil || strconv.FormatUint(size, 10) != lines[1] {
 		return Tree{}, fmt.Errorf("%w: checkpoint size %q", ErrTampered, lines[1])
+	}
+	if !mayHaveSigned(v, n.Sigs, size) {
+		return Tree{}, fmt.Errorf("%w: checkpoint of %d entries is signed by a key that was retired before", ErrTampered, size)
 	}
 	root, err := tlog.ParseHash(lines[2])
 	if err != nil || root.String() != lines[2] {

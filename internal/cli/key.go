@@ -19,7 +19,7 @@ import (
 )
 
 func newKey(a *app) *cobra.Command {
-	return group("key", "Signing keys", newKeyGenerate(a), newKeyShow(a))
+	return group("key", "Signing keys", newKeyGenerate(a), newKeyShow(a), newKeyRotate(a))
 }
 
 func newKeyGenerate(a *app) *cobra.Command {

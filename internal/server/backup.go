@@ -438,6 +438,11 @@ func (*keys) export(dir, name string) error {
 		}
 		out[n] = b
 	}
+	if b, err := readKey(dir, retiredFile); err == nil {
+		out[retiredFile] = b
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	text, err := json.MarshalIndent(out, "", "  ")
 	if err != nil {
 		return err
@@ -463,7 +468,11 @@ func importKeys(name, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keys: %w", err)
 	}
-	for _, n := range keyNames() {
+	names := keyNames()
+	if len(in[retiredFile]) > 0 {
+		names = append(names, retiredFile)
+	}
+	for _, n := range names {
 		if len(in[n]) == 0 {
 			return fmt.Errorf("keys: %s holds no %s", name, n)
 		}

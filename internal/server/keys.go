@@ -27,6 +27,7 @@ type keys struct {
 	verifier    note.Verifier
 	verifierKey string // text form of verifier
 	pepper      []byte
+	retired     []retired // keys before, which are trusted for what they signed
 }
 
 // logName is the name of the audit log; a note verifier is bound to it.
@@ -147,6 +148,12 @@ func (k *keys) read(dir string) error {
 	k.verifierKey = strings.TrimSpace(string(text))
 	if k.verifier, err = audit.NewVerifier(k.verifierKey); err != nil {
 		return fmt.Errorf("checkpoints.pub: %w", err)
+	}
+	if k.retired, err = readRetired(dir); err != nil {
+		return err
+	}
+	if k.verifier, err = verifierOf(k.verifier, k.retired); err != nil {
+		return err
 	}
 	k.pepper, err = read("pepper")
 	return err

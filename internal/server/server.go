@@ -126,8 +126,12 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if s.registry, err = registry.New(registry.Config{Store: s.store, Log: s.log, Blobs: s.blobs, Now: o.Now, Work: s.queue, Slog: o.Log, Signer: s.keys.statements}); err != nil {
 		return err
 	}
+	trust, err := s.keys.trust()
+	if err != nil {
+		return err
+	}
 	s.judge, err = registry.NewJudge(registry.JudgeConfig{
-		Registry: s.registry, Trust: attest.TrustStore{attest.Server(s.keys.statements.Public())}, Policies: policies, Now: o.Now, Engine: o.Tool.Version,
+		Registry: s.registry, Trust: trust, Policies: policies, Now: o.Now, Engine: o.Tool.Version,
 		Keyless: func(t attest.Trusted) (oms.KeylessVerifier, error) {
 			return keyless.NewVerifier(keyless.VerifierConfig{TrustedRoot: []byte(t.Root), Identity: t.Identity, Issuer: t.Issuer})
 		},
