@@ -124,6 +124,11 @@ type Tx interface {
 	audit.Tx
 	Directory
 	DirectoryWriter
+	CredentialWriter
+}
+
+// A CredentialWriter changes keys, sessions and links.
+type CredentialWriter interface {
 	PutKey(ctx context.Context, k Key) error
 	DeleteKeys(ctx context.Context, demo bool) (int, error)    // those with this Demo mark
 	UseKey(ctx context.Context, id string, at time.Time) error // never moves the time back

@@ -83,7 +83,7 @@ func (s *service) finishLogin(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // as beginSession
 		Name: cookieName, Value: cookie.Reveal(), Path: "/", Expires: sess.Expires, HttpOnly: true, Secure: s.Secure, SameSite: http.SameSiteLaxMode,
 	})
-	http.Redirect(w, r, "/#"+next, http.StatusSeeOther)
+	http.Redirect(w, r, "/#"+next, http.StatusSeeOther) //nolint:gosec // next is sealed by us, checked by idp.Page, and a fragment of our own page
 }
 
 // refuseLogin sends a browser back to the login page with a word for what was

@@ -26,7 +26,7 @@ func (b *browser) get(target string) *http.Response {
 	b.t.Helper()
 	r := httptest.NewRequestWithContext(b.t.Context(), http.MethodGet, target, nil)
 	for k, v := range b.cookies {
-		r.AddCookie(&http.Cookie{Name: k, Value: v}) //nolint:gosec // sent, not set
+		r.AddCookie(&http.Cookie{Name: k, Value: v})
 	}
 	w := httptest.NewRecorder()
 	b.h.ServeHTTP(w, r)

@@ -199,7 +199,7 @@ func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
 		switch {
 		case errors.Is(err, pkcs11.ErrURI), errors.Is(err, pkcs11.ErrAbsent):
 			return nil, usage("--key: %w", err)
-		case err != nil:
+		case err != nil: //nolint:staticcheck // it may be nil with the build tag
 			return nil, fmt.Errorf("--key: %w", err)
 		}
 		return attest.NewSigner(key)

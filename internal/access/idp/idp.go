@@ -278,7 +278,7 @@ func texts(raw json.RawMessage) []string {
 func CheckIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	loopback := err == nil && (u.Hostname() == "127.0.0.1" || u.Hostname() == "::1" || u.Hostname() == "localhost")
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && loopback) {
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
 		return &warden.Error{Code: warden.CodeInvalid, Message: fmt.Sprintf("issuer %.100q is no https URL", issuer), Hint: "take the issuer from the provider's /.well-known/openid-configuration"}
 	}
 	return nil

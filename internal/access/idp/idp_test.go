@@ -3,6 +3,7 @@ package idp_test
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -313,9 +314,7 @@ func TestWorkloads(t *testing.T) {
 	}
 	claims := func(more map[string]any) map[string]any {
 		c := server.Claims(map[string]any{"aud": "warden-api", "sub": "repo:acme/models"})
-		for k, v := range more {
-			c[k] = v
-		}
+		maps.Copy(c, more)
 		return c
 	}
 	id, err := w.Identify(t.Context(), server.RS256(claims(nil)))

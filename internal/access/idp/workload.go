@@ -89,7 +89,7 @@ func (w *Workloads) Identify(ctx context.Context, token string) (access.Identity
 			err = verr
 			continue
 		}
-		if ok, _ := path.Match(x.Subject, t.Subject); !ok { //nolint:errcheck // the pattern was checked
+		if ok, _ := path.Match(x.Subject, t.Subject); !ok {
 			err = errors.New("subject is not configured")
 			continue
 		}

@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -150,9 +151,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := p.Claims(map[string]any{"nonce": q.Get("nonce")})
-	for k, v := range claims {
-		all[k] = v
-	}
+	maps.Copy(all, claims)
 	p.json(w, map[string]any{"access_token": "x", "token_type": "Bearer", "expires_in": 60, "id_token": sign(p, all)})
 }
 
@@ -163,9 +162,7 @@ func (p *Provider) Claims(more map[string]any) map[string]any {
 		"iss": p.URL, "aud": Client, "sub": "sub-ann", "exp": now.Add(5 * time.Minute).Unix(), "iat": now.Unix(),
 		"name": "Ann", "email": "ann@example.com", "email_verified": true, "groups": []string{"ml"},
 	}
-	for k, v := range more {
-		c[k] = v
-	}
+	maps.Copy(c, more)
 	return c
 }
 
