@@ -104,11 +104,16 @@ func (v *view) Versions(ctx context.Context, f registry.VersionFilter, p registr
 	if err != nil {
 		return nil, "", err
 	}
-	vs, err := list(ctx, v.conn, readVersion, `
-		SELECT `+versionColumns+` FROM version v JOIN artifact a ON a.digest = v.artifact
-		WHERE v.id < $1 AND ($2 = '' OR v.model = $2) AND ($3 = '' OR a.state = $3) AND ($4 = 0 OR v.demo = 1)
+	// One text where the model is known, so that its index is used.
+	const columns = `SELECT ` + versionColumns + ` FROM version v JOIN artifact a ON a.digest = v.artifact `
+	const rest = ` AND v.id < $1 AND ($2 = '' OR v.model = $2) AND ($3 = '' OR a.state = $3) AND ($4 = 0 OR v.demo = 1)
 		  AND lower(v.model) LIKE $5 ESCAPE '\'
-		ORDER BY v.id DESC LIMIT $6`, before[0], string(f.Model), string(f.State), flag(f.Demo), containing(f.Search), p.Size()+1)
+		ORDER BY v.id DESC LIMIT $6`
+	text := columns + `WHERE 1 = 1` + rest
+	if f.Model != "" {
+		text = columns + `WHERE v.model = $2` + rest
+	}
+	vs, err := list(ctx, v.conn, readVersion, text, before[0], string(f.Model), string(f.State), flag(f.Demo), containing(f.Search), p.Size()+1)
 	if err != nil {
 		return nil, "", err
 	}
