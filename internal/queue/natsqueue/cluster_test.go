@@ -144,6 +144,7 @@ func TestCluster(t *testing.T) {
 				if n.JetStreamIsStreamLeader("$G", "work") {
 					killed = true
 					n.Shutdown()
+					break // the next node leads by now
 				}
 			}
 		}

@@ -200,6 +200,11 @@ type message struct {
 	Body []byte `json:"body"`
 }
 
+// answerTime is how long one answer of a server is waited for: one that dies in
+// between never gives it, and another one answers the next question. A job that
+// was stored without an answer is there when it is enqueued again.
+const answerTime = 3 * time.Second
+
 // Enqueue implements [queue.Work].
 func (q *Queue) Enqueue(ctx context.Context, class queue.Class, key string, body []byte) (bool, error) {
 	if !slices.Contains(queue.Classes(), class) {
@@ -210,6 +215,8 @@ func (q *Queue) Enqueue(ctx context.Context, class queue.Class, key string, body
 		return false, fmt.Errorf("enqueue %q: %w", key, err)
 	}
 	name := warden.Sum([]byte(key)) // any text is a key, few are subjects
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	_, err = q.js.Publish(ctx, "work."+string(class)+"."+hex.EncodeToString(name[:]), b)
 	var api *jetstream.APIError
 	switch {
@@ -228,6 +235,8 @@ func (q *Queue) Enqueue(ctx context.Context, class queue.Class, key string, body
 
 // Outstanding implements [queue.Work].
 func (q *Queue) Outstanding(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	info, err := q.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count jobs: %w", err)
@@ -279,7 +288,17 @@ func (q *Queue) fetch(ctx context.Context, class queue.Class) (queue.Delivery, e
 	if err != nil {
 		return nil, q.ended(err)
 	}
-	msg, ok := <-batch.Messages()
+	var msg jetstream.Msg
+	var ok bool
+	late := time.NewTimer(answerTime)
+	defer late.Stop()
+	select {
+	case msg, ok = <-batch.Messages():
+	case <-late.C: // what comes after all is delivered again when its hold ends
+		return nil, fmt.Errorf("receive job: no answer in %v", answerTime)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if !ok {
 		return nil, q.ended(batch.Error())
 	}
@@ -328,6 +347,8 @@ func (d *delivery) Job() queue.Job { return d.job }
 
 // Ack implements [queue.Delivery].
 func (d *delivery) Ack(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
 	if err := d.msg.DoubleAck(ctx); err != nil {
 		return fmt.Errorf("acknowledge job %s: %w", d.job.Key, err)
 	}
