@@ -195,7 +195,7 @@ func (a *app) signer(ctx context.Context, uri string) (*attest.Signer, error) {
 		return attest.NewSigner(key)
 	}
 	if strings.HasPrefix(uri, pkcs11.Scheme) {
-		key, err := pkcs11.Open(uri, pkcs11.Config{Getenv: a.Getenv})
+		key, err := pkcs11.Open(uri, pkcs11.Config{Getenv: a.Getenv}) //nolint:staticcheck // its error may be nil with the build tag
 		switch {
 		case errors.Is(err, pkcs11.ErrURI), errors.Is(err, pkcs11.ErrAbsent):
 			return nil, usage("--key: %w", err)
