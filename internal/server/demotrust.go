@@ -60,7 +60,9 @@ func (d *demo) papers(ctx context.Context, actor warden.Principal) error {
 	if _, err := d.s.governor.Attach(ctx, v.Digest, bundle, actor); err != nil {
 		return err
 	}
-	person := func(id string) warden.Principal { return warden.Principal{ID: id, Roles: []string{access.RoleEngineer}} }
+	person := func(id string) warden.Principal {
+		return warden.Principal{ID: id, Roles: []string{access.RoleEngineer}}
+	}
 	move := registry.Move{Model: v.Model, Version: v.Number, To: registry.Staging, Reason: "demo: tests pass", Actor: person("user:demo-cora")}
 	if _, _, err := d.s.governor.Promote(ctx, move); err != nil {
 		return unlessDenied(err)
