@@ -502,7 +502,7 @@ func TestPolicyThatDoesNotParse(t *testing.T) {
 	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	out, err := cmd.CombinedOutput()
-	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "site.cedar:4") || !strings.Contains(string(out), "deploi") || !strings.Contains(string(out), "hint") {
+	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 2 || !strings.Contains(string(out), "site.cedar:5:39") || !strings.Contains(string(out), "deploi") || !strings.Contains(string(out), "hint") {
 		t.Errorf("serve: %v\n%s\nwant exit code 2 with file, line and a hint", err, out)
 	}
 }
