@@ -296,8 +296,6 @@ func (q *Queue) fetch(ctx context.Context, class queue.Class) (queue.Delivery, e
 	case msg, ok = <-batch.Messages():
 	case <-late.C: // what comes after all is delivered again when its hold ends
 		return nil, fmt.Errorf("receive job: no answer in %v", answerTime)
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 	if !ok {
 		return nil, q.ended(batch.Error())
