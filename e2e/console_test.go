@@ -311,6 +311,15 @@ func TestConsoleAudit(t *testing.T) {
 	for range 5 { // more entries than one page shows
 		p.must(0, "demo", "load")
 	}
+	last := -1
+	p.eventually(10*time.Second, "the records of the traffic", func() bool { // the gateway writes them behind its answers
+		var now struct{ Size int }
+		p.get("/api/v1/audit/checkpoint", &now)
+		same := now.Size == last
+		last = now.Size
+		time.Sleep(1200 * time.Millisecond) // a checkpoint comes every second
+		return same
+	})
 	eval[bool](b, `(() => { const make = URL.createObjectURL; URL.createObjectURL = x => { x.text().then(text => window.saved = text); return make.call(URL, x) }; return true })()`)
 	b.show("#/audit")
 	b.click("main .head button.primary")
