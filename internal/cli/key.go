@@ -7,10 +7,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -142,16 +140,4 @@ func (a *app) printKey(kind string, pub *ecdsa.PublicKey) error {
 // maxKeyFile bounds a key file in bytes.
 const maxKeyFile = 1 << 16
 
-func readKeyFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	var text strings.Builder
-	n, err := io.Copy(&text, io.LimitReader(f, maxKeyFile+1))
-	if err == nil && n > maxKeyFile {
-		err = fmt.Errorf("%s: larger than %d bytes, no key file", name, maxKeyFile)
-	}
-	return []byte(text.String()), err
-}
+func readKeyFile(name string) ([]byte, error) { return readUpTo(name, maxKeyFile) }

@@ -75,7 +75,23 @@ WARDEN_SECTION_KEY (WARDEN_API_LISTEN for api.listen). Routes have no defaults; 
         upstream: http://10.0.0.7:8000/v1   base URL of an OpenAI-compatible server
         upstream_model: llama               what the upstream calls it (default: the same name)
         credential: env:UPSTREAM_KEY        key for the upstream, or file:PATH (default: none)
-        allow_private: [10.0.0.0/8]         private ranges the upstream may be in (default: none)`
+        allow_private: [10.0.0.0/8]         private ranges the upstream may be in (default: none)
+
+Nor has signing in with a provider (OIDC):
+
+  access:
+    oidc:
+      issuer: https://login.example.com     the provider
+      client_id: warden                     what this platform is called there
+      client_secret: env:OIDC_SECRET        or file:PATH (default: a public client)
+      role_map: {ml-team: [engineer@team]}  group there: roles here (default: none)
+      allowed_domains: [example.com]        of verified mail addresses (default: every one)
+    workloads:
+      - issuer: https://ci.example.com      whose tokens programs may bring to the API
+        audience: warden                    what the tokens must be made for
+        subject: "repo:acme/*"              pattern of who may come in
+        service: service:ci                 who the program is here
+        roles: [engineer]`
 
 func newConfig(a *app) *cobra.Command {
 	var file string
