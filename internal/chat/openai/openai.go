@@ -114,18 +114,17 @@ func message(m wire.Value) (chat.Message, error) {
 	out.Span.Start, out.Span.End = m.Span()
 	switch c := m.Get("content"); c.Kind() {
 	case wire.String:
-		out.Text, _ = c.Text()
+		text, _ := c.Text()
+		out.Parts = []chat.Part{{Kind: chat.Text, Text: []byte(text)}}
 	case wire.Array:
-		var parts []string
 		for p := range c.Items() {
 			if err := remote(p); err != nil {
 				return chat.Message{}, err
 			}
 			if s, ok := p.Get("text").Text(); ok {
-				parts = append(parts, s)
+				out.Parts = append(out.Parts, chat.Part{Kind: chat.Text, Text: []byte(s)})
 			}
 		}
-		out.Text = strings.Join(parts, "\n")
 	case wire.Missing, wire.Null: // an assistant's tool call has no content
 	default:
 		return chat.Message{}, errors.New("content is neither text nor parts")

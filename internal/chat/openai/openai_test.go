@@ -12,13 +12,21 @@ import (
 	"github.com/modelwarden/warden/internal/chat/wire"
 )
 
+func text(ts ...string) []chat.Part {
+	var out []chat.Part
+	for _, t := range ts {
+		out = append(out, chat.Part{Kind: chat.Text, Text: []byte(t)})
+	}
+	return out
+}
+
 func TestDecode(t *testing.T) {
 	body := []byte(`{"messages":[{"role":"developer","content":"be kind"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url"},{"type":"text","text":"b"}]}],"model":"support","stream":true,"temperature":0.2}`)
 	r, err := openai.Decode(body, wire.DefaultLimits())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []chat.Message{{Role: chat.System, Text: "be kind", Span: chat.Span{Start: 13, End: 53}}, {Role: chat.User, Text: "a\nb", Span: chat.Span{Start: 54, End: 156}}}
+	want := []chat.Message{{Role: chat.System, Parts: text("be kind"), Span: chat.Span{Start: 13, End: 53}}, {Role: chat.User, Parts: text("a", "b"), Span: chat.Span{Start: 54, End: 156}}}
 	if r.Model != "support" || !r.Stream {
 		t.Errorf("got %+v", r.Exchange)
 	}
