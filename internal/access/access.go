@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelwarden/warden"
@@ -114,6 +115,8 @@ type Store interface {
 	Keys(ctx context.Context) ([]Key, error) // by time of creation
 	Session(ctx context.Context, hash []byte) (Session, error)
 	Directory
+	// AccessEpoch returns the number of changes of keys, users and groups.
+	AccessEpoch(ctx context.Context) (uint64, error)
 	// UpdateAccess runs fn in one serialisable transaction. It may run fn again
 	// after a conflict: fn has no side effects.
 	UpdateAccess(ctx context.Context, fn func(Tx) error) error
@@ -149,6 +152,8 @@ type Config struct {
 // A Service makes and checks credentials. It is safe for concurrent use.
 type Service struct {
 	cfg Config
+
+	changes atomic.Uint64 // of the directory, by this process
 
 	mu   sync.Mutex           // guards used
 	used map[string]time.Time // uses of keys that are not yet kept
@@ -243,7 +248,7 @@ func (s *Service) CreateKey(ctx context.Context, nk NewKey, by warden.Principal)
 	if k.Principal == "" {
 		k.Principal = "key:" + k.ID
 	}
-	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		if err := tx.PutKey(ctx, k); err != nil {
 			return err
 		}
@@ -296,6 +301,10 @@ type Identity struct {
 	Actions   []string // actions a key is limited to; none: no limit
 	Expires   time.Time
 	Session   []byte // hash of the session; nil for a key
+	// Groups are the names of the groups that the principal is in; only a
+	// [Cache] tells them.
+	Groups []string
+	Owner  string // principal that made the key; "" for a session
 }
 
 // Key authenticates the text of an access key.
@@ -316,7 +325,7 @@ func (s *Service) Key(ctx context.Context, text string) (Identity, error) {
 		return Identity{}, err
 	}
 	s.use(k.ID)
-	return Identity{Principal: warden.Principal{ID: k.Principal, Roles: k.Roles}, KeyID: k.ID, Routes: k.Routes, Actions: k.Actions, Expires: k.Expires}, nil
+	return k.identity(), nil
 }
 
 // enabled returns ErrUnknown for a key of a user who is disabled.
@@ -380,7 +389,7 @@ func (s *Service) RevokeKey(ctx context.Context, id string, by warden.Principal)
 		return k, err
 	}
 	k.Revoked = s.now()
-	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		if err := tx.PutKey(ctx, k); err != nil {
 			return err
 		}
@@ -392,13 +401,19 @@ func (s *Service) RevokeKey(ctx context.Context, id string, by warden.Principal)
 // RemoveDemo deletes the keys of the demo.
 func (s *Service) RemoveDemo(ctx context.Context, by warden.Principal) (int, error) {
 	var n int
-	err := s.cfg.Store.UpdateAccess(ctx, func(tx Tx) (err error) {
+	err := s.update(ctx, func(tx Tx) (err error) {
 		if n, err = tx.DeleteKeys(ctx, true); err != nil || n == 0 {
 			return err
 		}
 		return s.log(ctx, tx, by, "access.demo.remove", warden.Ref{Kind: warden.KindPrincipal, ID: "demo"}, map[string]any{"keys": n})
 	})
 	return n, err
+}
+
+// update changes the directory: what a [Cache] remembers does not count any more.
+func (s *Service) update(ctx context.Context, fn func(Tx) error) error {
+	defer s.changes.Add(1)
+	return s.cfg.Store.UpdateAccess(ctx, fn)
 }
 
 func (s *Service) log(ctx context.Context, tx Tx, by warden.Principal, action string, on warden.Ref, payload any) error {

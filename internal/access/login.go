@@ -38,7 +38,7 @@ func (s *Service) LogIn(ctx context.Context, l Login) (Session, Secret, error) {
 		sess   Session
 		cookie Secret
 	)
-	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		fresh, err := tx.Spend(ctx, l.Token, s.now(), l.Until)
 		if err != nil {
 			return err

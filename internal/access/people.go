@@ -77,7 +77,7 @@ const (
 // Roles of u count.
 func (s *Service) AddUser(ctx context.Context, u User, by warden.Principal) (User, error) {
 	u = User{ID: u.ID, Name: strings.TrimSpace(u.Name), Mail: strings.ToLower(strings.TrimSpace(u.Mail)), Roles: u.Roles, Created: s.now()}
-	err := s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err := s.update(ctx, func(tx Tx) error {
 		if err := checkUser(&u); err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ type UserChange struct {
 
 // SetUser changes a user. Disabling one ends their sessions and keys at once.
 func (s *Service) SetUser(ctx context.Context, id string, c UserChange, by warden.Principal) (u User, err error) {
-	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		if u, err = tx.User(ctx, id); err != nil {
 			return missing(err, "user", id, "list them with: warden access user list")
 		}
@@ -190,7 +190,7 @@ type GroupChange struct {
 
 // SetGroup changes a group, or makes it.
 func (s *Service) SetGroup(ctx context.Context, name string, c GroupChange, by warden.Principal) (g Group, err error) {
-	err = s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	err = s.update(ctx, func(tx Tx) error {
 		action := "access.group.change"
 		g, err = tx.UserGroup(ctx, name)
 		if errors.Is(err, ErrNotFound) {
@@ -225,7 +225,7 @@ func (g Group) ref() warden.Ref { return warden.Ref{Kind: warden.KindPrincipal, 
 
 // RemoveGroup deletes a group; its members lose what it gave them at once.
 func (s *Service) RemoveGroup(ctx context.Context, name string, by warden.Principal) error {
-	return s.cfg.Store.UpdateAccess(ctx, func(tx Tx) error {
+	return s.update(ctx, func(tx Tx) error {
 		g, err := tx.UserGroup(ctx, name)
 		if err != nil {
 			return missing(err, "group", name, "list them with: warden access group list")

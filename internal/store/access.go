@@ -16,6 +16,21 @@ func (s *Store) UpdateAccess(ctx context.Context, fn func(access.Tx) error) erro
 	return s.update(ctx, func(t *tx) error { return fn(t) })
 }
 
+// AccessEpoch implements [access.Store].
+func (s *Store) AccessEpoch(ctx context.Context) (n uint64, err error) {
+	err = s.view(ctx, func(v *view) error {
+		n, err = one(ctx, v.conn, scalar[uint64], `SELECT value FROM counter WHERE name = 'access'`)
+		return err
+	})
+	return n, err
+}
+
+// accessChanged counts one change of the directory.
+func (t *tx) accessChanged(ctx context.Context) error {
+	_, err := t.exec(ctx, `UPDATE counter SET value = value + 1 WHERE name = 'access'`)
+	return err
+}
+
 const keyColumns = `id, name, principal, roles, routes, hash, created, expires, revoked, demo, actions, owner, used`
 
 func readKey(r row) (k access.Key, err error) {
@@ -63,6 +78,9 @@ func (s *Store) Session(ctx context.Context, hash []byte) (out access.Session, e
 
 // PutKey implements [access.Tx].
 func (t *tx) PutKey(ctx context.Context, k access.Key) error {
+	if err := t.accessChanged(ctx); err != nil {
+		return err
+	}
 	_, err := t.exec(ctx, `
 		INSERT INTO access_key (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, roles = excluded.roles, routes = excluded.routes, expires = excluded.expires, revoked = excluded.revoked`,
@@ -78,6 +96,9 @@ func (t *tx) UseKey(ctx context.Context, id string, at time.Time) error {
 
 // DeleteKeys implements [access.Tx].
 func (t *tx) DeleteKeys(ctx context.Context, demo bool) (int, error) {
+	if err := t.accessChanged(ctx); err != nil {
+		return 0, err
+	}
 	n, err := t.exec(ctx, `DELETE FROM access_key WHERE demo = $1`, demo)
 	return int(n), err
 }

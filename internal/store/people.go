@@ -164,6 +164,9 @@ func (v *view) Login(ctx context.Context, issuer, subject string) (string, error
 
 // PutUser implements [access.DirectoryWriter].
 func (t *tx) PutUser(ctx context.Context, u access.User) error {
+	if err := t.accessChanged(ctx); err != nil {
+		return err
+	}
 	_, err := t.exec(ctx, `
 		INSERT INTO access_user (`+userColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		ON CONFLICT (id) DO UPDATE SET name = excluded.name, mail = excluded.mail, person = excluded.person, disabled = excluded.disabled, seen = excluded.seen`,
@@ -189,6 +192,9 @@ func (t *tx) putGrants(ctx context.Context, holder string, roles []string) error
 
 // PutUserGroup implements [access.DirectoryWriter].
 func (t *tx) PutUserGroup(ctx context.Context, g access.Group) error {
+	if err := t.accessChanged(ctx); err != nil {
+		return err
+	}
 	_, err := t.exec(ctx, `INSERT INTO access_group (name, note, created) VALUES ($1, $2, $3) ON CONFLICT (name) DO UPDATE SET note = excluded.note`, g.Name, g.Note, stamp(g.Created))
 	if err != nil {
 		return err
@@ -206,6 +212,9 @@ func (t *tx) PutUserGroup(ctx context.Context, g access.Group) error {
 
 // DeleteUserGroup implements [access.DirectoryWriter].
 func (t *tx) DeleteUserGroup(ctx context.Context, name string) error {
+	if err := t.accessChanged(ctx); err != nil {
+		return err
+	}
 	for _, text := range []string{`DELETE FROM access_member WHERE team = $1`, `DELETE FROM access_group WHERE name = $1`} {
 		if _, err := t.exec(ctx, text, name); err != nil {
 			return err

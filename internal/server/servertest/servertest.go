@@ -45,6 +45,7 @@ type Platform struct {
 	Access   *access.Service
 	Verifier note.Verifier
 	Tool     report.Tool
+	log      *audit.Log
 
 	Down  atomic.Bool  // the registry's database cannot be reached
 	ahead atomic.Int64 // nanoseconds that the clock is ahead
@@ -104,9 +105,19 @@ func New(t testing.TB) *Platform {
 	check(err)
 	p.Examiner, err = registry.NewExaminer(registry.ExaminerConfig{Registry: p.Registry, Blobs: p.Blobs, Judge: p.Judge, Signer: statements, Tool: p.Tool, Now: p.Now})
 	check(err)
-	p.Access, err = access.New(access.Config{Store: p.Store, Log: log, Pepper: bytes.Repeat([]byte("p"), 32), Now: p.Now})
-	check(err)
+	p.log = log
+	p.Access = p.Sibling()
 	return p
+}
+
+// Sibling returns the access service of another process on the same database.
+func (p *Platform) Sibling() *access.Service {
+	p.T.Helper()
+	s, err := access.New(access.Config{Store: p.Store, Log: p.log, Pepper: bytes.Repeat([]byte("p"), 32), Now: p.Now})
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return s
 }
 
 // Push registers one file without scanning it.
