@@ -137,18 +137,7 @@ func (s *service) posture(ctx context.Context, _ *struct{}) (*body[postureBody],
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
-	var (
-		t       registry.Totals
-		entries uint64
-	)
-	err := s.Registry.View(ctx, func(r registry.Reader) (err error) {
-		if t, err = r.Totals(ctx); err != nil {
-			return err
-		}
-		head, err := r.AuditHead(ctx)
-		entries = head.Entries
-		return err
-	})
+	t, entries, err := s.Registry.Totals(ctx)
 	if err != nil {
 		return nil, s.fail(err)
 	}

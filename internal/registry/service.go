@@ -43,6 +43,8 @@ type Service struct {
 
 	mu   sync.Mutex // guards subs
 	subs map[chan Change]struct{}
+
+	totals totals
 }
 
 // New returns a Service. It starts nothing.

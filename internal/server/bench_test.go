@@ -73,6 +73,17 @@ func BenchmarkReads(b *testing.B) {
 			break
 		}
 	}
+	b.Run("totals", func(b *testing.B) { // what the first request after a change counts
+		for b.Loop() {
+			err := s.registry.View(ctx, func(r registry.Reader) error {
+				_, err := r.Totals(ctx)
+				return err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	for name, path := range map[string]func(i int) string{
 		"artifact": func(i int) string { return "/api/v1/artifacts/" + digests[i%len(digests)] },
 		"find":     func(i int) string { return fmt.Sprintf("/api/v1/find?ref=team/model-%d@%d", i%models, 1+i%90) },

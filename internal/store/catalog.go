@@ -212,13 +212,28 @@ func (t *tx) PutArtifact(ctx context.Context, a registry.Artifact, m registry.Ma
 	if _, err := t.exec(ctx, `INSERT INTO manifest (artifact, bytes) VALUES ($1, $2)`, a.Digest[:], encoded); err != nil {
 		return err
 	}
+	var files, size int64 // that no artifact had before
 	for _, f := range m.Files {
+		known, err := one(ctx, t.conn, scalar[bool], `SELECT EXISTS (SELECT 1 FROM artifact_file WHERE file = $1)`, f.Digest[:])
+		if err != nil {
+			return err
+		}
+		if !known {
+			files, size = files+1, size+f.Size
+		}
 		if _, err := t.exec(ctx, `INSERT INTO artifact_file (artifact, path, file, size) VALUES ($1, $2, $3, $4)`,
 			a.Digest[:], f.Path, f.Digest[:], f.Size); err != nil {
 			return err
 		}
 	}
-	return nil
+	if files == 0 {
+		return nil
+	}
+	if _, err := t.exec(ctx, `UPDATE counter SET value = value + $1 WHERE name = 'files'`, files); err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, `UPDATE counter SET value = value + $1 WHERE name = 'bytes'`, size)
+	return err
 }
 
 // SetArtifact implements [registry.CatalogWriter].
@@ -297,5 +312,5 @@ func (t *tx) DeleteDemo(ctx context.Context) (versions, artifacts int, err error
 			return 0, 0, err
 		}
 	}
-	return int(gone), len(ds), nil
+	return int(gone), len(ds), t.countFiles(ctx)
 }

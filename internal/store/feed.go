@@ -52,22 +52,36 @@ func (t *tx) UnwantScan(ctx context.Context, d warden.Digest) error {
 	return err
 }
 
-// Totals implements [registry.Feed].
+// Totals implements [registry.Feed]. Files and their bytes are counted when they
+// come and go: they are too many to be counted at each reading.
 func (v *view) Totals(ctx context.Context) (registry.Totals, error) {
 	return one(ctx, v.conn, func(r row) (n registry.Totals, err error) {
 		err = r(&n.Models, &n.Versions, &n.Artifacts, &n.Pending, &n.Admitted, &n.Denied, &n.Quarantined, &n.Files, &n.Bytes,
 			&n.OpenCritical, &n.OpenHigh, &n.OpenMedium, &n.OpenLow, &n.Decisions, &n.Retrievals, &n.Wanted, &n.Demo)
 		return n, err
 	}, `
-		WITH file AS (SELECT file, max(size) AS size FROM artifact_file GROUP BY file)
-		SELECT (SELECT count(DISTINCT model) FROM version), (SELECT count(*) FROM version), (SELECT count(*) FROM artifact),
+		SELECT (SELECT count(*) FROM model m WHERE EXISTS (SELECT 1 FROM version v WHERE v.model = m.name)),
+			(SELECT count(*) FROM version), (SELECT count(*) FROM artifact),
 			(SELECT count(*) FROM artifact WHERE state = 'pending'), (SELECT count(*) FROM artifact WHERE state = 'admitted'),
 			(SELECT count(*) FROM artifact WHERE state = 'denied'), (SELECT count(*) FROM artifact WHERE state = 'quarantined'),
-			(SELECT count(*) FROM file), (SELECT coalesce(sum(size), 0) FROM file),
+			(SELECT value FROM counter WHERE name = 'files'), (SELECT value FROM counter WHERE name = 'bytes'),
 			(SELECT count(*) FROM finding_group WHERE state = 'open' AND severity = 4),
 			(SELECT count(*) FROM finding_group WHERE state = 'open' AND severity = 3),
 			(SELECT count(*) FROM finding_group WHERE state = 'open' AND severity = 2),
 			(SELECT count(*) FROM finding_group WHERE state = 'open' AND severity < 2),
 			(SELECT count(*) FROM decision), (SELECT coalesce(sum(total), 0) FROM retrieval), (SELECT count(*) FROM scan_wanted),
 			EXISTS (SELECT 1 FROM version WHERE demo = 1)`)
+}
+
+// countFiles counts distinct files and their bytes anew, after some have gone.
+func (t *tx) countFiles(ctx context.Context) error {
+	for _, text := range []string{
+		`UPDATE counter SET value = (SELECT count(*) FROM (SELECT file FROM artifact_file GROUP BY file) AS f) WHERE name = 'files'`,
+		`UPDATE counter SET value = (SELECT coalesce(sum(f.size), 0) FROM (SELECT max(size) AS size FROM artifact_file GROUP BY file) AS f) WHERE name = 'bytes'`,
+	} {
+		if _, err := t.exec(ctx, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
