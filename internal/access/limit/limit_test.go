@@ -279,7 +279,9 @@ func TestRules(t *testing.T) {
 		{limit.Streams, "20", "per identity: 20 streams"},
 		{limit.Tokens, "1000000/month", "per identity: 1000000 tokens/month"},
 		{limit.Tokens, "10", ""},
-		{limit.Tokens, "1.5/1m", ""}, {limit.Tokens, "-1/1m", ""}, {limit.Tokens, "1/1ms", ""},
+		{limit.Tokens, "1.5/1m", ""},
+		{limit.Tokens, "-1/1m", ""},
+		{limit.Tokens, "1/1ms", ""},
 		{limit.Streams, "1/1m", ""}, {limit.Money, "1.1234567/day", ""}, {limit.Tokens, "1/week", ""}, {"cows", "1/1m", ""},
 		{limit.Tokens, "9999999999999999999/1m", ""},
 	} {
