@@ -59,6 +59,11 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, do(http.MethodPost, "release", "/artifacts/{digest}/release", "End a quarantine", "registry"), s.release)
 	huma.Register(h, do(http.MethodPost, "rescan", "/artifacts/{digest}/rescan", "Scan an artifact again", "registry"), s.rescan)
 
+	huma.Register(h, get("list-jobs", "/jobs", "Scans that wait, run or ended, the last changed first", "registry"), s.listJobs)
+	huma.Register(h, get("get-job", "/jobs/{digest}", "The last scan of an artifact that was wanted", "registry"), s.getJob)
+	huma.Register(h, do(http.MethodPost, "retry-job", "/jobs/{digest}/retry", "Scan again what ended", "registry"), s.retryJob)
+	huma.Register(h, do(http.MethodPost, "cancel-job", "/jobs/{digest}/cancel", "Take back a scan that waits or runs", "registry"), s.cancelJob)
+
 	huma.Register(h, get("list-stages", "/models/{namespace}/{model}/history", "Where the versions of a model were, oldest first", "registry"), s.history)
 	huma.Register(h, get("get-promotion", "/models/{namespace}/{model}/versions/{number}/promotion", "What a promotion needs, and whether it has it", "registry"), s.promotion)
 	huma.Register(h, do(http.MethodPost, "promote", "/models/{namespace}/{model}/versions/{number}/promote", "Move a version to another stage", "registry"), s.promote)

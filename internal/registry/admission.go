@@ -20,6 +20,7 @@ type Outcome struct {
 	Scan       Scan             // ID and At are filled in
 	Statements []Statement      // Received is filled in
 	Edges      []Edge           // Created is filled in; From may be zero: the artifact
+	Failed     string           // why it was given up; "": it was examined
 	Decision   Decision         // Artifact, At, Digest and Record are filled in
 	// Decide makes Decision from what is kept then, with the statements above, in
 	// the same transaction; nil: Decision is given.
@@ -74,6 +75,9 @@ func (s *Service) RecordScan(ctx context.Context, o Outcome) (Artifact, error) {
 			return err
 		}
 		if err := tx.UnwantScan(ctx, d); err != nil {
+			return err
+		}
+		if err := s.endJob(ctx, tx, a, o.Failed); err != nil {
 			return err
 		}
 		if err := s.regroup(ctx, tx, a); err != nil {

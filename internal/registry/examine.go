@@ -52,13 +52,18 @@ func Worker() warden.Principal { return warden.Principal{ID: "service:registry"}
 // Examine scans artifact d and records the outcome. An error means that nothing
 // was recorded and the work is still wanted.
 func (e *Examiner) Examine(ctx context.Context, d warden.Digest) (Artifact, error) {
-	return e.examine(ctx, d, e.scan)
+	return e.Follow(ctx, d, new(Progress))
+}
+
+// Follow is [Examiner.Examine] that tells how far it has come.
+func (e *Examiner) Follow(ctx context.Context, d warden.Digest, p *Progress) (Artifact, error) {
+	return e.examine(ctx, d, "", func(ctx context.Context, m Manifest) ([]scan.Report, error) { return e.scan(ctx, m, p) })
 }
 
 // GiveUp records that artifact d could not be examined, as an inconclusive scan
 // that names the reason: a file that kills workers ends as a result, not a loop.
 func (e *Examiner) GiveUp(ctx context.Context, d warden.Digest, why error) (Artifact, error) {
-	return e.examine(ctx, d, func(_ context.Context, m Manifest) ([]scan.Report, error) {
+	return e.examine(ctx, d, why.Error(), func(_ context.Context, m Manifest) ([]scan.Report, error) {
 		return []scan.Report{{
 			Path: m.Files[0].Path, Artifact: warden.Artifact{Digest: m.Files[0].Digest, Size: m.Files[0].Size}, Verdict: warden.Inconclusive,
 			Statuses: []detect.Status{{Detector: "worker", State: detect.Failed, Err: why}}, Counts: map[warden.RuleID]int{},
@@ -66,7 +71,7 @@ func (e *Examiner) GiveUp(ctx context.Context, d warden.Digest, why error) (Arti
 	})
 }
 
-func (e *Examiner) examine(ctx context.Context, d warden.Digest, run func(context.Context, Manifest) ([]scan.Report, error)) (Artifact, error) {
+func (e *Examiner) examine(ctx context.Context, d warden.Digest, failed string, run func(context.Context, Manifest) ([]scan.Report, error)) (Artifact, error) {
 	var raw []byte
 	err := e.cfg.Registry.View(ctx, func(r Reader) (err error) {
 		if _, err = r.Artifact(ctx, d); err != nil {
@@ -113,13 +118,13 @@ func (e *Examiner) examine(ctx context.Context, d warden.Digest, run func(contex
 	o.Decide = func(ctx context.Context, r Reader, a Artifact) (Decision, error) {
 		return e.cfg.Judge.admit(ctx, r, Worker(), a)
 	}
-	o.Edges = e.declared(ctx, m)
+	o.Edges, o.Failed = e.declared(ctx, m), failed
 	return e.cfg.Registry.RecordScan(ctx, o)
 }
 
 // scan examines every file of m. Blobs are hashed when they are written, so the
 // digest is not computed again.
-func (e *Examiner) scan(ctx context.Context, m Manifest) ([]scan.Report, error) {
+func (e *Examiner) scan(ctx context.Context, m Manifest, p *Progress) ([]scan.Report, error) {
 	reports := make([]scan.Report, 0, len(m.Files))
 	for _, f := range m.Files {
 		if err := ctx.Err(); err != nil {
@@ -129,13 +134,16 @@ func (e *Examiner) scan(ctx context.Context, m Manifest) ([]scan.Report, error) 
 		if err != nil {
 			return nil, fmt.Errorf("file %q: %w", f.Path, err)
 		}
-		rep := scan.File(ctx, f.Path, b, b.Size(), scan.Options{NoDigest: true})
+		follow := &followed{ctx: ctx, r: b, p: p}
+		follow.left.Store(b.Size())
+		rep := scan.File(ctx, f.Path, follow, b.Size(), scan.Options{NoDigest: true})
 		if err := b.Close(); err != nil {
 			return nil, fmt.Errorf("file %q: %w", f.Path, err)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		follow.end()
 		rep.Artifact.Digest = f.Digest
 		if dir := path.Dir(f.Path); dir != "." {
 			for i := range rep.Findings {

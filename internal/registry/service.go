@@ -128,7 +128,7 @@ func (s *Service) Push(ctx context.Context, p Push) (Version, error) {
 			return err
 		}
 		if want = want || a.Scanned.IsZero(); want {
-			if err := tx.WantScan(ctx, Wanted{d, string(p.Class), s.cfg.Now().UTC(), "push"}); err != nil {
+			if err := s.want(ctx, tx, &a, Wanted{d, string(p.Class), s.cfg.Now().UTC(), "push"}); err != nil {
 				return err
 			}
 		}

@@ -164,6 +164,10 @@ type Feed interface {
 	// Wanted returns at most limit artifacts to scan, the longest wanted first.
 	Wanted(ctx context.Context, limit int) ([]Wanted, error)
 	Totals(ctx context.Context) (Totals, error)
+	// Job returns the job about an artifact.
+	Job(ctx context.Context, d warden.Digest) (Job, error)
+	// Jobs lists jobs in a state, or all, the last changed first.
+	Jobs(ctx context.Context, state JobState, p Page) (js []Job, next string, err error)
 }
 
 // Totals are the numbers of a posture page.
@@ -238,6 +242,11 @@ type FeedWriter interface {
 	// there stay.
 	WantScan(ctx context.Context, w Wanted) error
 	UnwantScan(ctx context.Context, d warden.Digest) error
+	// PutJob keeps the job about its artifact; ID is not written.
+	PutJob(ctx context.Context, j Job) error
+	// DeleteJobs removes jobs in a state that changed last before a time, and
+	// returns how many.
+	DeleteJobs(ctx context.Context, state JobState, before time.Time) (int, error)
 }
 
 // Cursor returns the cursor after a row whose sort keys are given. Stores use

@@ -196,7 +196,7 @@ func (s *Service) Rescan(ctx context.Context, d warden.Digest, why string, actor
 		if err != nil {
 			return err
 		}
-		if err := tx.WantScan(ctx, w); err != nil {
+		if err := s.want(ctx, tx, &a, w); err != nil {
 			return err
 		}
 		_, err = s.cfg.Log.Append(ctx, tx, warden.Event{Actor: actor, Action: "registry.rescan", Object: a.Ref()}, map[string]any{"why": why})

@@ -28,6 +28,8 @@ const (
 	holdEvery    = 5 * time.Second
 
 	keepUsesEvery = time.Minute
+	progressEvery = time.Second
+	jobsKept      = 7 * 24 * time.Hour // that are done
 )
 
 // background starts the workers. They end when ctx ends; wg waits for them.
@@ -83,7 +85,7 @@ func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
 	})
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)
-		return errors.Join(err, s.sweep(ctx))
+		return errors.Join(err, s.sweep(ctx), s.registry.SweepJobs(ctx, jobsKept))
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
 }
@@ -174,17 +176,66 @@ func hold(ctx context.Context, d queue.Delivery) (stop func()) {
 }
 
 func (s *Server) examine(ctx context.Context, digest warden.Digest, job queue.Job) error {
-	var err error
-	if job.Dead() {
+	wanted, err := s.registry.StartJob(ctx, digest, job.Attempt)
+	switch {
+	case err != nil || !wanted:
+		return err
+	case job.Dead():
 		_, err = s.examiner.GiveUp(ctx, digest, fmt.Errorf("%d attempts to scan it ended without a result", queue.MaxAttempts))
-	} else {
-		_, err = s.examiner.Examine(ctx, digest)
+	default:
+		err = s.scan(ctx, digest)
 	}
 	var we *warden.Error
 	if errors.As(err, &we) && we.Code == warden.CodeNotFound {
 		return nil // removed meanwhile
 	}
 	return err
+}
+
+// scan examines an artifact, keeps how far that has come, and stops when
+// somebody cancels it.
+func (s *Server) scan(ctx context.Context, d warden.Digest) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		seen registry.Progress
+		wg   sync.WaitGroup
+		done = make(chan struct{})
+	)
+	wg.Go(func() {
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			files, bytes := seen.Done()
+			wanted, err := s.registry.ProgressJob(ctx, d, files, bytes)
+			if err != nil && ctx.Err() == nil {
+				s.opts.Log.WarnContext(ctx, "progress of a scan cannot be kept", slog.Any("error", err))
+			}
+			if !wanted {
+				cancel(registry.ErrCancelled)
+			}
+		}
+	})
+	_, err := s.examiner.Follow(ctx, d, &seen)
+	close(done)
+	wg.Wait()
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), registry.ErrCancelled):
+		s.opts.Log.InfoContext(ctx, "scan cancelled", slog.String("artifact", d.String()))
+		return nil
+	case ctx.Err() != nil:
+		return err // the process ends: it is done again
+	}
+	return errors.Join(err, s.registry.ReturnJob(ctx, d, err))
 }
 
 // rescanOld wants a new scan of every artifact whose last one was made with

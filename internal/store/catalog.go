@@ -291,6 +291,7 @@ func (t *tx) DeleteDemo(ctx context.Context) (versions, artifacts int, err error
 			`DELETE FROM decision WHERE artifact = $1`,
 			`DELETE FROM retrieval WHERE artifact = $1`,
 			`DELETE FROM scan_wanted WHERE artifact = $1`,
+			`DELETE FROM job WHERE artifact = $1`,
 			`DELETE FROM statement WHERE id IN (SELECT statement FROM statement_subject WHERE subject = $1 AND place = 0)`,
 			`DELETE FROM artifact WHERE digest = $1`,
 		} {

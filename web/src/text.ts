@@ -2,7 +2,7 @@
 export const t = {
   product: "Warden",
   skip: "Skip to content",
-  nav: { label: "Pages", posture: "Posture", models: "Models", findings: "Findings", policies: "Policies", trust: "Trust", access: "Access", audit: "Audit log" },
+  nav: { label: "Pages", posture: "Posture", models: "Models", findings: "Findings", jobs: "Jobs", policies: "Policies", trust: "Trust", access: "Access", audit: "Audit log" },
   top: {
     search: "Search",
     searchHint: "Model, digest, rule",
@@ -172,6 +172,20 @@ export const t = {
     at: "At",
     action: "Action",
     formatUnknown: "not recognised",
+  },
+  jobs: {
+    title: "Jobs",
+    lead: "Scans that wait, run or ended. What is done stays here for a week.",
+    none: "No scan waits, runs or ended lately.",
+    cancel: "Cancel",
+    cancelTitle: (name: string) => `Cancel the scan of ${name}`,
+    cancelLead: "It stops at its next read. An artifact that was never scanned stays pending, with your reason, and is handed out to nobody.",
+    retry: "Scan again",
+    progressOf: (name: string) => `Progress of the scan of ${name}`,
+    done: (read: string, all: string, files: string, of: string) => `${read} of ${all}, ${files} of ${of} files`,
+    columns: { state: "State", what: "What", progress: "Progress", attempts: "Attempts", why: "Because of", changed: "Changed", act: "Change" },
+    states: { waiting: "waiting", running: "running", done: "done", failed: "failed", cancelled: "cancelled" } as Record<string, string>,
+    reasons: { push: "a push", rules: "new rules", age: "its age", request: "a request", retry: "a retry" } as Record<string, string>,
   },
   trust: {
     title: "Trust",

@@ -32,7 +32,7 @@ func NewMemory() *Memory {
 	return &Memory{now: &state{
 		payloads: map[uint64][2][]byte{}, checkpoints: map[uint64][]byte{}, artifacts: map[warden.Digest]registry.Artifact{},
 		manifests: map[warden.Digest][]byte{}, files: map[warden.Digest][]registry.File{}, models: map[string]int{}, scans: map[warden.Digest]registry.Scan{},
-		members: map[int64]map[warden.Digest]registry.Member{}, retrievals: map[[2]string]registry.Retrieval{}, wanted: map[warden.Digest]registry.Wanted{},
+		members: map[int64]map[warden.Digest]registry.Member{}, retrievals: map[[2]string]registry.Retrieval{}, wanted: map[warden.Digest]registry.Wanted{}, jobs: map[warden.Digest]registry.Job{},
 		governance: governance{content: map[warden.Digest][]byte{}, counters: map[string]int64{}},
 	}}
 }
@@ -59,6 +59,7 @@ type state struct {
 	edges       []registry.Edge
 	retrievals  map[[2]string]registry.Retrieval
 	wanted      map[warden.Digest]registry.Wanted
+	jobs        map[warden.Digest]registry.Job
 	governance
 }
 
@@ -78,7 +79,7 @@ func (s *state) clone() *state {
 		c.members[id] = maps.Clone(m)
 	}
 	c.statements, c.decisions, c.edges = slices.Clone(s.statements), slices.Clone(s.decisions), slices.Clone(s.edges)
-	c.retrievals, c.wanted = maps.Clone(s.retrievals), maps.Clone(s.wanted)
+	c.retrievals, c.wanted, c.jobs = maps.Clone(s.retrievals), maps.Clone(s.wanted), maps.Clone(s.jobs)
 	c.trust, c.policies, c.stages = slices.Clone(s.trust), slices.Clone(s.policies), slices.Clone(s.stages)
 	c.content, c.counters = maps.Clone(s.content), maps.Clone(s.counters)
 	return &c

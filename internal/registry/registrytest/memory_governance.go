@@ -2,8 +2,11 @@ package registrytest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/registry"
@@ -109,4 +112,37 @@ func (s *state) LastDecisions(_ context.Context, limit int) ([]registry.Decision
 	ds := values(s.decisions)
 	slices.Reverse(ds)
 	return ds[:min(len(ds), limit)], nil
+}
+
+// Job implements [registry.Feed].
+func (s *state) Job(_ context.Context, d warden.Digest) (registry.Job, error) { return got(s.jobs, d) }
+
+// Jobs implements [registry.Feed].
+func (s *state) Jobs(_ context.Context, of registry.JobState, p registry.Page) ([]registry.Job, string, error) {
+	all := slices.SortedFunc(maps.Values(s.jobs), func(x, y registry.Job) int {
+		return cmp.Or(y.Changed.Compare(x.Changed), cmp.Compare(y.ID, x.ID))
+	})
+	all = keep(all, func(j registry.Job) bool { return of == "" || j.State == of })
+	return part(all, p, func(j registry.Job) string { return registry.Cursor(j.Changed.UnixNano(), j.ID) })
+}
+
+// PutJob implements [registry.FeedWriter].
+func (s *state) PutJob(_ context.Context, j registry.Job) error {
+	j.ID = s.jobs[j.Artifact].ID
+	if j.ID == 0 {
+		j.ID = s.id()
+	}
+	s.jobs[j.Artifact] = j
+	return nil
+}
+
+// DeleteJobs implements [registry.FeedWriter].
+func (s *state) DeleteJobs(_ context.Context, of registry.JobState, before time.Time) (n int, err error) {
+	for d, j := range s.jobs {
+		if j.State == of && j.Changed.Before(before) {
+			delete(s.jobs, d)
+			n++
+		}
+	}
+	return n, nil
 }

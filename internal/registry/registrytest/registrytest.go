@@ -30,7 +30,7 @@ func TestStore(t *testing.T, open func(t *testing.T) registry.Store) {
 		"quarantine": testQuarantine, "groups": testGroups, "triage": testTriage, "evidence": testEvidence, "lists": testLists,
 		"blast": testBlast, "demo": testDemo, "changes": testChanges, "sweep_blobs": testSweepBlobs, "trail": testTrail,
 		"update_is_atomic": testAtomic, "concurrent": testConcurrent, "erase": testErase,
-		"trust": testTrust, "policy_versions": testPolicyVersions, "stages": testStages, "statements": testStatements,
+		"jobs": testJobs, "trust": testTrust, "policy_versions": testPolicyVersions, "stages": testStages, "statements": testStatements,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, New(t, open(t))) })
 	}
