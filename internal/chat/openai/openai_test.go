@@ -12,12 +12,8 @@ import (
 	"github.com/modelwarden/warden/internal/chat/wire"
 )
 
-func text(ts ...string) []chat.Part {
-	var out []chat.Part
-	for _, t := range ts {
-		out = append(out, chat.Part{Kind: chat.Text, Text: []byte(t)})
-	}
-	return out
+func part(kind chat.PartKind, text string, start, end int) chat.Part {
+	return chat.Part{Kind: kind, Text: []byte(text), Span: chat.Span{Start: start, End: end}}
 }
 
 func TestDecode(t *testing.T) {
@@ -26,7 +22,10 @@ func TestDecode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []chat.Message{{Role: chat.System, Parts: text("be kind"), Span: chat.Span{Start: 13, End: 53}}, {Role: chat.User, Parts: text("a", "b"), Span: chat.Span{Start: 54, End: 156}}}
+	want := []chat.Message{
+		{Role: chat.System, Parts: []chat.Part{part(chat.Text, "be kind", 43, 52)}, Span: chat.Span{Start: 13, End: 53}},
+		{Role: chat.User, Parts: []chat.Part{part(chat.Text, "a", 102, 105), part(chat.Unknown, "image_url", 107, 127), part(chat.Text, "b", 150, 153)}, Span: chat.Span{Start: 54, End: 156}},
+	}
 	if r.Model != "support" || !r.Stream {
 		t.Errorf("got %+v", r.Exchange)
 	}

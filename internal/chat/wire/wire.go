@@ -9,9 +9,11 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -50,16 +52,19 @@ const (
 )
 
 type node struct {
-	kind       Kind
-	start, end int    // span in the body; a string's includes its quotes
 	name       string // unescaped, of a member of an object
-	escaped    bool   // the name was written with escapes
+	start, end int32  // span in the body; a string's includes its quotes
+	first      int32  // where it begins as a member: at its name's quote
 	next       int32  // index of the node after this value and all inside it
+	kind       Kind
+	escaped    bool // the name was written with escapes
+	slashed    bool // the string has escapes
 }
 
 // A Doc is one parsed body. It is read-only and safe for concurrent use.
 type Doc struct {
 	body  []byte
+	text  string // the same, so that names and texts are parts of it and not copies
 	nodes []node
 }
 
@@ -68,15 +73,18 @@ func Parse(body []byte, lim Limits) (*Doc, error) {
 	if len(body) > lim.Bytes {
 		return nil, fmt.Errorf("%w: %d bytes, at most %d: %w", ErrSyntax, len(body), lim.Bytes, detect.ErrLimit)
 	}
-	p := parser{b: body, lim: lim}
-	if err := p.value(0, "", false); err != nil {
+	if int64(len(body)) > math.MaxInt32 {
+		return nil, fmt.Errorf("%w: %d bytes cannot be indexed: %w", ErrSyntax, len(body), detect.ErrLimit)
+	}
+	p := parser{b: body, text: string(body), lim: lim, nodes: make([]node, 0, min(len(body)/24+8, 1024))}
+	if err := p.value(0, member{}); err != nil {
 		return nil, err
 	}
 	p.space()
 	if p.i < len(p.b) {
 		return nil, p.fail("bytes after the value")
 	}
-	return &Doc{body, p.nodes}, nil
+	return &Doc{body, p.text, p.nodes}, nil
 }
 
 // Bytes returns the body.
@@ -104,7 +112,7 @@ func (v Value) Span() (start, end int) {
 	if v.d == nil {
 		return 0, 0
 	}
-	return v.d.nodes[v.i].start, v.d.nodes[v.i].end
+	return int(v.d.nodes[v.i].start), int(v.d.nodes[v.i].end)
 }
 
 // Raw returns the bytes of v.
@@ -162,8 +170,11 @@ func (v Value) Text() (string, bool) {
 	if v.Kind() != String {
 		return "", false
 	}
-	raw := v.Raw()
-	s, _ := unescape(raw[1 : len(raw)-1])
+	n := &v.d.nodes[v.i]
+	if !n.slashed {
+		return v.d.text[n.start+1 : n.end-1], true
+	}
+	s, _ := unescape(v.d.body[n.start+1 : n.end-1])
 	return s, true
 }
 
@@ -184,6 +195,50 @@ func (v Value) Int() (int64, bool) {
 	return n, err == nil
 }
 
+// Float returns the value of a number.
+func (v Value) Float() (float64, bool) {
+	if v.Kind() != Number {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(string(v.Raw()), 64)
+	return f, err == nil
+}
+
+// All yields every value inside v, at any depth, with the name it has there.
+func (v Value) All() func(yield func(string, Value) bool) {
+	return func(yield func(string, Value) bool) {
+		if v.d == nil {
+			return
+		}
+		for i := v.i + 1; i < v.d.nodes[v.i].next; i++ {
+			if !yield(v.d.nodes[i].name, Value{v.d, i}) {
+				return
+			}
+		}
+	}
+}
+
+// At returns the value that starts at that byte of the body, or Missing.
+func (d *Doc) At(start int) Value {
+	i, ok := slices.BinarySearchFunc(d.nodes, int32(start), func(n node, at int32) int { return cmp.Compare(n.start, at) })
+	if !ok {
+		return Value{}
+	}
+	return Value{d, int32(i)}
+}
+
+// Len returns how many items an array or members an object has.
+func (v Value) Len() int {
+	if v.d == nil || v.Kind() != Array && v.Kind() != Object {
+		return 0
+	}
+	n := 0
+	for i := v.i + 1; i < v.d.nodes[v.i].next; i = v.d.nodes[i].next {
+		n++
+	}
+	return n
+}
+
 // Splice returns the body with the bytes of v replaced by raw, which must be
 // JSON. The result is parsed again: what is sent is what was read.
 func (d *Doc) Splice(v Value, raw []byte, lim Limits) (*Doc, error) {
@@ -195,6 +250,7 @@ func (d *Doc) Splice(v Value, raw []byte, lim Limits) (*Doc, error) {
 
 type parser struct {
 	b     []byte
+	text  string // the same bytes
 	i     int
 	lim   Limits
 	count int // values so far, kept or not
@@ -211,8 +267,15 @@ func (p *parser) space() {
 	}
 }
 
+// A member is the name before a value.
+type member struct {
+	name    string
+	at      int // where its quote stands
+	escaped bool
+}
+
 // value reads one value and what it contains. Recursion ends at Limits.Depth.
-func (p *parser) value(depth int, name string, escaped bool) error {
+func (p *parser) value(depth int, m member) error {
 	if depth > p.lim.Depth {
 		return fmt.Errorf("%w: nested deeper than %d: %w", ErrSyntax, p.lim.Depth, detect.ErrLimit)
 	}
@@ -225,10 +288,15 @@ func (p *parser) value(depth int, name string, escaped bool) error {
 	}
 	at, keep := len(p.nodes), p.lim.Keep == 0 || depth <= p.lim.Keep
 	if keep {
-		p.nodes = append(p.nodes, node{start: p.i, name: name, escaped: escaped})
+		first := p.i
+		if m.at > 0 { // a name never stands at byte 0
+			first = m.at
+		}
+		p.nodes = append(p.nodes, node{start: int32(p.i), first: int32(first), name: m.name, escaped: m.escaped})
 	}
 	var kind Kind
 	var err error
+	slashed := false
 	switch c := p.b[p.i]; {
 	case c == '{':
 		kind, err = Object, p.object(depth)
@@ -236,7 +304,7 @@ func (p *parser) value(depth int, name string, escaped bool) error {
 		kind, err = Array, p.array(depth)
 	case c == '"':
 		kind = String
-		_, _, err = p.str()
+		slashed, err = p.str()
 	case c == '-' || '0' <= c && c <= '9':
 		kind, err = Number, p.number()
 	default:
@@ -248,16 +316,17 @@ func (p *parser) value(depth int, name string, escaped bool) error {
 	if !keep {
 		return nil
 	}
-	p.nodes[at].kind, p.nodes[at].end, p.nodes[at].next = kind, p.i, int32(len(p.nodes))
+	n := &p.nodes[at]
+	n.kind, n.slashed, n.end, n.next = kind, slashed, int32(p.i), int32(len(p.nodes))
 	return nil
 }
 
 func (p *parser) word() (Kind, error) {
-	for _, w := range []struct {
+	for _, w := range [...]struct {
 		text string
 		kind Kind
 	}{{"true", Bool}, {"false", Bool}, {"null", Null}} {
-		if bytes.HasPrefix(p.b[p.i:], []byte(w.text)) {
+		if strings.HasPrefix(p.text[p.i:], w.text) {
 			p.i += len(w.text)
 			return w.kind, nil
 		}
@@ -268,10 +337,41 @@ func (p *parser) word() (Kind, error) {
 // manyNames is from how many members on duplicates are found by a map.
 const manyNames = 16
 
+// names are those of one object so far.
+type names struct {
+	few  [manyNames]string
+	n    int
+	many map[string]bool
+}
+
+// twice reports whether name was there before, and remembers it.
+func (s *names) twice(name string) bool {
+	if s.many != nil {
+		dup := s.many[name]
+		s.many[name] = true
+		return dup
+	}
+	for _, n := range s.few[:s.n] {
+		if n == name {
+			return true
+		}
+	}
+	if s.n < manyNames {
+		s.few[s.n] = name
+		s.n++
+		return false
+	}
+	s.many = make(map[string]bool, 2*manyNames)
+	for _, n := range s.few {
+		s.many[n] = true
+	}
+	s.many[name] = true
+	return false
+}
+
 func (p *parser) object(depth int) error {
 	p.i++
-	var names []string
-	var seen map[string]bool
+	var seen names
 	for first := true; ; first = false {
 		p.space()
 		if p.i < len(p.b) && p.b[p.i] == '}' && first {
@@ -281,33 +381,24 @@ func (p *parser) object(depth int) error {
 		if p.i >= len(p.b) || p.b[p.i] != '"' {
 			return p.fail("a name must be a string")
 		}
-		name, escaped, err := p.str()
-		if err != nil {
+		m := member{at: p.i}
+		var err error
+		if m.escaped, err = p.str(); err != nil {
 			return err
 		}
-		dup := false
-		if seen != nil {
-			dup, seen[name] = seen[name], true
-		} else {
-			for _, n := range names {
-				dup = dup || n == name
-			}
-			if names = append(names, name); len(names) > manyNames {
-				seen = make(map[string]bool, 2*manyNames)
-				for _, n := range names {
-					seen[n] = true
-				}
-			}
+		m.name = p.text[m.at+1 : p.i-1]
+		if m.escaped {
+			m.name, _ = unescape(p.b[m.at+1 : p.i-1])
 		}
-		if dup {
-			return p.fail(fmt.Sprintf("name %.40q twice", name))
+		if seen.twice(m.name) {
+			return p.fail(fmt.Sprintf("name %.40q twice", m.name))
 		}
 		p.space()
 		if p.i >= len(p.b) || p.b[p.i] != ':' {
 			return p.fail("want ':'")
 		}
 		p.i++
-		if err := p.value(depth+1, name, escaped); err != nil {
+		if err := p.value(depth+1, m); err != nil {
 			return err
 		}
 		if done, err := p.separator('}'); done || err != nil {
@@ -324,7 +415,7 @@ func (p *parser) array(depth int) error {
 		return nil
 	}
 	for {
-		if err := p.value(depth+1, "", false); err != nil {
+		if err := p.value(depth+1, member{}); err != nil {
 			return err
 		}
 		if done, err := p.separator(']'); done || err != nil {
@@ -350,35 +441,75 @@ func (p *parser) separator(end byte) (done bool, err error) {
 	}
 }
 
-// str reads a string and returns its text.
-func (p *parser) str() (text string, escaped bool, err error) {
+// str reads a string and reports whether it has escapes.
+func (p *parser) str() (escaped bool, err error) {
 	start := p.i + 1
+	high := byte(0)
 	for i := start; i < len(p.b); {
-		switch c := p.b[i]; {
-		case c == '"':
-			raw := p.b[start:i]
-			if !escaped && utf8.Valid(raw) {
-				p.i = i + 1
-				return string(raw), false, nil
-			}
-			s, ok := unescape(raw)
-			if !ok {
-				return "", false, p.fail("invalid string")
+		c := p.b[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			high |= c
+			i++
+			continue
+		}
+		switch c {
+		case '"':
+			if high >= utf8.RuneSelf && !utf8.Valid(p.b[start:i]) || escaped && !escapes(p.b[start:i]) {
+				return false, p.fail("invalid string")
 			}
 			p.i = i + 1
-			return s, escaped, nil
-		case c == '\\':
+			return escaped, nil
+		case '\\':
 			escaped = true
 			i += 2
-		case c < 0x20:
-			p.i = i
-			return "", false, p.fail("control character in a string")
 		default:
-			i++
+			p.i = i
+			return false, p.fail("control character in a string")
 		}
 	}
 	p.i = len(p.b)
-	return "", false, p.fail("string without end")
+	return false, p.fail("string without end")
+}
+
+// plain and meant are the escapes of one character and what they mean.
+const plain, meant = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
+
+// escapeAt reads the escape at the start of b, which is a backslash: what it
+// means and how long it is. A lone surrogate is no escape.
+func escapeAt(b []byte) (r rune, size int) {
+	if len(b) < 2 {
+		return 0, 0
+	}
+	if k := strings.IndexByte(plain, b[1]); k >= 0 {
+		return rune(meant[k]), 2
+	}
+	r, ok := hex4(b)
+	if !ok {
+		return 0, 0
+	}
+	if !utf16.IsSurrogate(r) {
+		return r, 6
+	}
+	low, ok := hex4(b[6:])
+	if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
+		return 0, 0
+	}
+	return r, 12
+}
+
+// escapes reports whether every escape in the inside of a string is one.
+func escapes(raw []byte) bool {
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 {
+			return true
+		}
+		_, size := escapeAt(raw[i:])
+		if size == 0 {
+			return false
+		}
+		raw = raw[i+size:]
+	}
 }
 
 // unescape returns the text of the inside of a string, and false if it has a
@@ -387,49 +518,42 @@ func unescape(raw []byte) (string, bool) {
 	if !utf8.Valid(raw) {
 		return "", false
 	}
-	if bytes.IndexByte(raw, '\\') < 0 {
-		return string(raw), true
-	}
 	var b strings.Builder
-	for i := 0; i < len(raw); {
-		if raw[i] != '\\' {
-			b.WriteByte(raw[i])
-			i++
-			continue
+	b.Grow(len(raw))
+	for {
+		i := bytes.IndexByte(raw, '\\')
+		if i < 0 {
+			b.Write(raw)
+			return b.String(), true
 		}
-		if i+1 >= len(raw) {
+		r, size := escapeAt(raw[i:])
+		if size == 0 {
 			return "", false
 		}
-		const from, to = `"\/bfnrt`, "\"\\/\b\f\n\r\t"
-		if k := strings.IndexByte(from, raw[i+1]); k >= 0 {
-			b.WriteByte(to[k])
-			i += 2
-			continue
-		}
-		r, ok := hex4(raw[i:])
-		if !ok {
-			return "", false
-		}
-		i += 6
-		if utf16.IsSurrogate(r) {
-			low, ok := hex4(raw[i:])
-			if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
-				return "", false
-			}
-			i += 6
-		}
+		b.Write(raw[:i])
 		b.WriteRune(r)
+		raw = raw[i+size:]
 	}
-	return b.String(), true
 }
 
 // hex4 reads \uXXXX at the start of b.
-func hex4(b []byte) (rune, bool) {
+func hex4(b []byte) (r rune, ok bool) {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	return rune(n), err == nil && b[2] != '+'
+	for _, c := range b[2:6] {
+		switch {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case 'A' <= c && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			return 0, false
+		}
+	}
+	return r, true
 }
 
 func (p *parser) number() error {
@@ -456,7 +580,8 @@ func (p *parser) number() error {
 			return p.fail("malformed number")
 		}
 	}
-	if is('e') || is('E') {
+	power := is('e') || is('E')
+	if power {
 		p.i++
 		if is('+') || is('-') {
 			p.i++
@@ -468,7 +593,10 @@ func (p *parser) number() error {
 	if p.i-start > 64 {
 		return p.fail("number of more than 64 digits")
 	}
-	if f, err := strconv.ParseFloat(string(p.b[start:p.i]), 64); err != nil || math.IsInf(f, 0) {
+	if !power { // so few digits are in range
+		return nil
+	}
+	if f, err := strconv.ParseFloat(p.text[start:p.i], 64); err != nil || math.IsInf(f, 0) {
 		return p.fail("number out of range")
 	}
 	return nil
