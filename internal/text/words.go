@@ -120,3 +120,16 @@ func (w *Words) Each(b []byte, fn func(word, start, end int) bool) {
 		}
 	}
 }
+
+// Next returns the state after byte c in a state, of which 0 is the first: with
+// [Words.Ends] the same search for text that comes in pieces.
+func (w *Words) Next(state int, c byte) int {
+	return int(w.next[state*w.classes+int(w.class[c])])
+}
+
+// Ends returns the words that end in a state, longest first. The caller does not
+// change it.
+func (w *Words) Ends(state int) []int { return w.found[state] }
+
+// Len returns the length of a word.
+func (w *Words) Len(word int) int { return w.length[word] }

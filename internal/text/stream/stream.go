@@ -1,0 +1,419 @@
+// Package stream searches a text that comes in pieces and says what may be
+// passed on at once.
+//
+// The same text gives the same matches however it is cut. That holds because
+// nothing here depends on when bytes come: what opens a candidate is read from
+// the text alone, a [Recogniser] sees a window whose beginning is fixed by the
+// text, and one that cannot tell yet says [More] and is asked again with more of
+// the same text. Its answer may not change once it is given. At its cap a
+// candidate is decided by the bytes up to the cap.
+//
+// A lane holds back what an open candidate or the current word may still turn
+// into a match, and nothing else.
+package stream
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/modelwarden/warden/internal/text"
+)
+
+// A State is what a recogniser says of a candidate.
+type State int
+
+// The states.
+const (
+	No   State = iota // it is none, whatever follows
+	More              // what follows decides
+	Yes               // it is what the matches say, whatever follows
+)
+
+// A Window is what a recogniser sees: at most Before bytes of the text before
+// At, and the text after it as far as it is there.
+type Window struct {
+	B    []byte
+	At   int  // where the recogniser was called: after a word, at a byte, at the beginning of a run
+	Lo   int  // matches begin here or later: what lies before may have gone
+	Last bool // the text ends here
+	Cap  bool // the text goes on, but the candidate is as long as one may be
+}
+
+// Ended reports whether no more of B will come.
+func (w Window) Ended() bool { return w.Last || w.Cap }
+
+// A Match is a part of the text that a recogniser knows.
+type Match struct {
+	Start, End int64 // a recogniser gives places in its window
+	Kind       string
+	Group      int    // matches of one group that overlap are one: the first, then the longest, then the least Priority
+	Priority   int    // 0 first
+	Note       string // what is special about it
+	Text       string // that stands for it where it is taken out; "" lets the caller choose
+	Whole      string // the matched text itself, filled in for the caller; of a match with a body it is ""
+	More       bool   // it belongs to the match before it
+
+	swallow *Body
+}
+
+// A Body is what follows a match and belongs to it: it is passed over, however
+// long it is, until the text has a byte that cannot be in it, and After bytes of
+// the line are over.
+type Body struct {
+	Bytes [256]bool
+	Until string // the body ends with this text instead, upper-case letters as they are
+}
+
+// Swallow makes the bytes after m part of it. Only a recogniser that decides by
+// what lies before its place may do so: it is asked when the text has got there,
+// so that what follows is read as a body from its first byte.
+func (m Match) Swallow(b *Body) Match {
+	m.swallow = b
+	return m
+}
+
+// A Recogniser decides about candidates of one sort. Run is a function of its
+// window alone.
+type Recogniser struct {
+	Run func(w Window) ([]Match, State)
+	Cap int // bytes of text after At that may decide; 0: 512
+}
+
+// Bounds, in bytes of the text.
+const (
+	Before     = 384 // that a window shows before its candidate
+	WordHeld   = 256 // of the current word that are held back
+	defaultCap = 512
+	maxOpen    = 1 << 14 // candidates of one lane
+	again      = 1024    // longer candidates are asked only when they have grown by a sixteenth
+)
+
+// A Trigger says where a recogniser, which is named by its slot, is called.
+type Trigger struct {
+	Slot  int
+	Words []string // after any of these, whatever the case of their letters
+	Bytes string   // at any of these
+	Runs  bool     // at runs of ASCII letters and digits that hold a digit
+}
+
+// A Plan finds where recognisers are called. It is safe for concurrent use.
+type Plan struct {
+	words *text.Words
+	of    [][]int // slots of each word
+	bytes [256][]int
+	runs  []int
+	class [256]uint8
+}
+
+// The classes of bytes.
+const (
+	other  = iota // a word may go on after it
+	letter        // ASCII
+	digit
+	space  // ends a word: the next begins after it
+	opener // begins a word
+	called // other, and a recogniser is called at it
+)
+
+// NewPlan compiles triggers.
+func NewPlan(ts []Trigger) (*Plan, error) {
+	p := &Plan{}
+	index := map[string]int{}
+	var words []string
+	for c := range 256 {
+		switch b := byte(c); {
+		case b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z':
+			p.class[c] = letter
+		case b >= '0' && b <= '9':
+			p.class[c] = digit
+		case b <= ' ', b >= 0x7f, b == '"', b == '\'', b == '`', b == ')', b == ']', b == '}', b == '>', b == ',', b == ';', b == '|':
+			p.class[c] = space
+		case b == '(', b == '[', b == '{':
+			p.class[c] = opener
+		}
+	}
+	for _, t := range ts {
+		for _, w := range t.Words {
+			i, ok := index[w]
+			if !ok {
+				i = len(words)
+				index[w] = i
+				words = append(words, w)
+				p.of = append(p.of, nil)
+			}
+			if !slices.Contains(p.of[i], t.Slot) {
+				p.of[i] = append(p.of[i], t.Slot)
+			}
+		}
+		for _, c := range []byte(t.Bytes) {
+			p.bytes[c] = append(p.bytes[c], t.Slot)
+		}
+		if t.Runs {
+			p.runs = append(p.runs, t.Slot)
+		}
+	}
+	var err error
+	p.words, err = text.NewWords(words)
+	return p, err
+}
+
+// A Watcher reads a whole text in order, beside the recognisers: each byte once.
+type Watcher interface {
+	// Feed takes the bytes of the text from the place at on. It returns what it
+	// found and the place from which on it may still find something.
+	Feed(b []byte, at int64, last bool) (found []Match, open int64)
+}
+
+// A Text is one text that is read in pieces. It belongs to one goroutine.
+type Text struct {
+	plan     *Plan
+	recs     []Recogniser
+	watch    []Watcher
+	buf      []byte
+	base     int64 // place of buf[0]
+	pos      int64 // all before is read
+	state    int   // of the automaton
+	word     int64 // beginning of the current word
+	run      int64 // beginning of the current run of letters and digits, or -1
+	digits   bool  // the run holds a digit
+	body     *Body
+	bodyOf   Match
+	tail     []byte // end of a body that is read until a text
+	open     []candidate
+	found    []Match // known, not told
+	ends     [groups]int64
+	watching int64
+	bounded  bool // more candidates than a lane may have
+}
+
+// groups is how many groups of matches there may be.
+const groups = 16
+
+type candidate struct {
+	at, lo int64
+	slot   int
+	again  int64
+}
+
+// New returns a text. The recognisers are those of the plan's slots.
+func New(p *Plan, recs []Recogniser, watch ...Watcher) *Text {
+	return &Text{plan: p, recs: recs, watch: watch, run: -1}
+}
+
+// Overrun reports that there were more candidates at once than are followed.
+func (t *Text) Overrun() bool { return t.bounded }
+
+// Add reads b, which follows what was read; last says that nothing follows b. It
+// calls tell for each match in the order of their beginnings and returns the
+// place up to which nothing more will be found.
+func (t *Text) Add(b []byte, last bool, tell func(Match)) int64 {
+	from := t.base + int64(len(t.buf))
+	t.buf = append(t.buf, b...)
+	t.scan(last)
+	t.ask(last)
+	t.watching = t.base + int64(len(t.buf))
+	for _, w := range t.watch {
+		found, open := w.Feed(b, from, last)
+		t.found = append(t.found, found...)
+		t.watching = min(t.watching, open)
+	}
+	until := t.held(last)
+	t.tell(until, tell)
+	if cut := min(until, t.pos) - Before - WordHeld; cut > t.base+4096 {
+		n := copy(t.buf, t.buf[cut-t.base:])
+		t.buf, t.base = t.buf[:n], cut
+	}
+	return until
+}
+
+// held returns the place from which on the text is undecided.
+func (t *Text) held(last bool) int64 {
+	until := t.pos
+	if !last && t.body == nil {
+		until = max(t.word, t.pos-WordHeld)
+	}
+	for _, c := range t.open {
+		until = min(until, c.lo)
+	}
+	return min(until, t.watching)
+}
+
+// tell passes on the matches that begin before until: nothing that begins
+// before them can come.
+func (t *Text) tell(until int64, tell func(Match)) {
+	if len(t.found) == 0 {
+		return
+	}
+	slices.SortStableFunc(t.found, func(a, b Match) int {
+		return cmp.Or(cmp.Compare(a.Start, b.Start), cmp.Compare(b.End, a.End), cmp.Compare(a.Group, b.Group),
+			cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Kind, b.Kind))
+	})
+	n := 0
+	for ; n < len(t.found) && t.found[n].Start < until; n++ {
+		m := t.found[n]
+		if m.Start < t.ends[m.Group] && !m.More {
+			continue
+		}
+		t.ends[m.Group] = max(m.End, t.ends[m.Group])
+		tell(m)
+	}
+	t.found = t.found[:copy(t.found, t.found[n:])]
+}
+
+// scan reads what is new and opens candidates.
+func (t *Text) scan(last bool) {
+	p := t.plan
+	b := t.buf
+	i := int(t.pos - t.base)
+	state := t.state
+	for i < len(b) {
+		if t.body != nil {
+			i = t.swallow(i)
+			state = 0
+			continue
+		}
+		c := b[i]
+		state = p.words.Next(state, c)
+		class := p.class[c]
+		switch class {
+		case letter:
+			if t.run < 0 {
+				t.run = t.base + int64(i)
+			}
+		case digit:
+			if t.run < 0 {
+				t.run = t.base + int64(i)
+			}
+			t.digits = true
+		default:
+			if t.run >= 0 {
+				t.endRun()
+			}
+			switch class {
+			case space:
+				t.word = t.base + int64(i) + 1
+			case opener:
+				t.word = t.base + int64(i)
+			}
+			for _, slot := range p.bytes[c] {
+				t.candidate(slot, t.base+int64(i), min(t.word, t.base+int64(i)))
+			}
+		}
+		i++
+		if ends := p.words.Ends(state); len(ends) > 0 {
+			t.state, t.pos = state, t.base+int64(i)
+			for _, w := range ends {
+				for _, slot := range p.of[w] {
+					t.candidate(slot, t.pos, t.word)
+				}
+			}
+		}
+	}
+	t.state, t.pos = state, t.base+int64(i)
+	if last && t.run >= 0 {
+		t.endRun()
+	}
+}
+
+func (t *Text) endRun() {
+	if t.digits {
+		for _, slot := range t.plan.runs {
+			t.candidate(slot, t.run, t.word)
+		}
+	}
+	t.run, t.digits = -1, false
+}
+
+// candidate opens a candidate, or decides it at once where its recogniser can.
+func (t *Text) candidate(slot int, at, word int64) {
+	c := candidate{at: at, lo: min(at, max(word, at-WordHeld)), slot: slot}
+	if t.decide(&c, false) {
+		return
+	}
+	if len(t.open) == maxOpen {
+		t.bounded = true
+		return
+	}
+	t.open = append(t.open, c)
+}
+
+// ask asks about the open candidates again.
+func (t *Text) ask(last bool) {
+	end := t.base + int64(len(t.buf))
+	kept := t.open[:0]
+	for _, c := range t.open {
+		if !last && end < c.again || !t.decide(&c, last) {
+			kept = append(kept, c)
+		}
+	}
+	t.open = kept
+}
+
+// decide asks the recogniser of c and reports whether it has decided.
+func (t *Text) decide(c *candidate, last bool) bool {
+	r := t.recs[c.slot]
+	if r.Run == nil {
+		return true
+	}
+	limit := cmp.Or(r.Cap, defaultCap)
+	from := max(c.at-Before, t.base)
+	w := Window{B: t.buf[from-t.base:], At: int(c.at - from), Lo: int(c.lo - from), Last: last}
+	if len(w.B) > w.At+limit {
+		w.B, w.Last, w.Cap = w.B[:w.At+limit], false, true
+	}
+	found, state := r.Run(w)
+	if state == More && !w.Ended() {
+		c.again = 0
+		if n := int64(len(w.B) - w.At); n > again {
+			c.again = min(c.at+int64(limit)+1, c.at+n+n/16)
+		}
+		return false
+	}
+	for _, m := range found {
+		m.Start = max(m.Start, int64(w.Lo))
+		if m.End <= m.Start {
+			continue
+		}
+		if m.swallow == nil {
+			m.Whole = string(w.B[m.Start:m.End])
+		}
+		m.Start, m.End = m.Start+from, m.End+from
+		if m.swallow != nil && t.body == nil {
+			t.body, t.bodyOf, t.tail = m.swallow, m, nil
+		}
+		t.found = append(t.found, m)
+	}
+	return true
+}
+
+// swallow passes over the body of a match, from buf[i] on, and returns where it
+// stopped.
+func (t *Text) swallow(i int) int {
+	from := i
+	b := t.body
+	done := false
+	for i < len(t.buf) && !done {
+		c := t.buf[i]
+		if b.Until == "" {
+			if done = !b.Bytes[c]; !done {
+				i++
+			}
+			continue
+		}
+		i++
+		t.tail = append(t.tail, c)
+		if len(t.tail) > len(b.Until) {
+			t.tail = t.tail[:copy(t.tail, t.tail[1:])]
+		}
+		done = string(t.tail) == b.Until
+	}
+	if i > from {
+		m := Match{Start: t.base + int64(from), End: t.base + int64(i), Kind: t.bodyOf.Kind, Group: t.bodyOf.Group, More: true}
+		t.found = append(t.found, m)
+		t.pos = t.base + int64(i)
+	}
+	if done {
+		t.body, t.word, t.run, t.digits, t.tail = nil, t.base+int64(i), -1, false, nil
+	}
+	return i
+}
