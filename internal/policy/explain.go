@@ -116,6 +116,22 @@ func (s *Set) Conditions(r Request) []Condition {
 	return out
 }
 
+// Obligations returns the values of an annotation of the policies that allowed
+// something, by their ids: @shape("label_only") on a permit is what it allows
+// things under.
+func (s *Set) Obligations(dec warden.Decision, name string) []string {
+	if dec.Effect != warden.Allow {
+		return nil
+	}
+	var out []string
+	for _, id := range dec.Because {
+		if v := s.annotation(id, name); v != "" && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 func (s *Set) annotation(id, name string) string {
 	p := s.set.Get(cedar.PolicyID(id))
 	if p == nil {

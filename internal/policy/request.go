@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +20,11 @@ const (
 	Admit      Action = "admit"      // take an artifact into the registry for use
 	Retrieve   Action = "retrieve"   // download bytes
 	Serve      Action = "serve"      // answer requests with the model
-	Query      Action = "query"      // send a request to a route
+	Use        Action = "use"        // answer requests with a model that others run
+	Query      Action = "query"      // send a chat request to a route
+	Embed      Action = "embed"      // ask a route for vectors
+	Infer      Action = "infer"      // ask a route's classifier
+	Deliver    Action = "deliver"    // pass on an exchange in which a guard found something
 	Modify     Action = "modify"     // push a version
 	Attest     Action = "attest"     // attach a statement
 	Approve    Action = "approve"    // say yes to a promotion
@@ -54,8 +59,26 @@ type Request struct {
 	Principal warden.Principal // ID "user:…", "service:…" or "key:…"; Roles are groups
 	Action    Action
 	Resource  Resource
-	Step      Step // of Promote and Approve
+	Step      Step  // of Promote and Approve
+	Asked     Asked // of Query, Embed and Infer
+	Found     Found // of Deliver
 	Now       time.Time
+}
+
+// Asked is what a request to a route wants.
+type Asked struct {
+	Stream, Tools, Logprobs, Remote bool
+	Choices, Tokens                 int64      // answers, and at most so many tokens in all
+	Address                         netip.Addr // of the client; the zero Addr is unknown
+	Extraction, Probing             int64      // risk of the caller, 0 to 100
+}
+
+// Found is what a guard found in an exchange, and would do.
+type Found struct {
+	Rule     warden.RuleID
+	Severity warden.Severity
+	Effect   warden.Effect
+	Answer   bool // in the answer; else in the request
 }
 
 // A Recorded is a request as decisions keep it: all but the facts, which are
@@ -105,6 +128,7 @@ func (r Recorded) Request(facts Facts) Request {
 // Kinds of resources that only policies name.
 const (
 	KindRoute    warden.Kind = "route"
+	KindProvider warden.Kind = "provider" // of a model that others run
 	KindPlatform warden.Kind = "platform"
 )
 
@@ -128,7 +152,13 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 	}
 	entities[resource.UID] = resource
 	ctx := cedar.RecordMap{"now": cedar.Long(r.Now.Unix())}
-	if r.Action == Promote || r.Action == Approve {
+	switch r.Action {
+	case Query, Embed, Infer:
+		asked(ctx, r)
+	case Deliver:
+		ctx["rule"], ctx["severity"] = cedar.String(r.Found.Rule), cedar.String(r.Found.Severity.String())
+		ctx["effect"], ctx["answer"] = cedar.String(r.Found.Effect), cedar.Boolean(r.Found.Answer)
+	case Promote, Approve:
 		ctx["model"], ctx["version"] = cedar.String(r.Step.Model), cedar.Long(int64(r.Step.Version))
 		ctx["from"], ctx["to"] = cedar.String(r.Resource.Stage), cedar.String(r.Step.To)
 		ctx["pushed_it"] = cedar.Boolean(slices.Contains(r.Step.PushedBy, r.person()))
@@ -139,6 +169,19 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 	}
 }
 
+func asked(ctx cedar.RecordMap, r Request) {
+	a := r.Asked
+	if !a.Address.IsValid() {
+		a.Address = netip.IPv4Unspecified()
+	}
+	ctx["stream"], ctx["tools"] = cedar.Boolean(a.Stream), cedar.Boolean(a.Tools)
+	ctx["logprobs"], ctx["remote"] = cedar.Boolean(a.Logprobs), cedar.Boolean(a.Remote)
+	ctx["choices"], ctx["tokens"] = cedar.Long(a.Choices), cedar.Long(a.Tokens)
+	ctx["address"] = cedar.IPAddr(netip.PrefixFrom(a.Address.Unmap(), a.Address.Unmap().BitLen()))
+	ctx["hour"] = cedar.Long(int64(r.Now.UTC().Hour()))
+	ctx["extraction_risk"], ctx["probing_risk"] = cedar.Long(a.Extraction), cedar.Long(a.Probing)
+}
+
 func entityType(k warden.Kind) cedar.EntityType {
 	switch k {
 	case warden.KindArtifact:
@@ -147,6 +190,8 @@ func entityType(k warden.Kind) cedar.EntityType {
 		return "Model"
 	case KindRoute:
 		return "Route"
+	case KindProvider:
+		return "Provider"
 	default:
 		return "Platform"
 	}

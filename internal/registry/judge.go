@@ -252,6 +252,9 @@ func (j *Judge) Thing(who warden.Principal, action policy.Action, on policy.Reso
 	return j.Policies().Decide(policy.Request{Principal: who, Action: action, Resource: on, Now: j.cfg.Now()})
 }
 
+// Ask decides any request that is not about an artifact, as Thing does.
+func (j *Judge) Ask(r policy.Request) warden.Decision { return j.Policies().Decide(r) }
+
 // engine names what decides.
 func (j *Judge) engine() string { return policy.Engine + ", warden " + cmp.Or(j.cfg.Engine, "devel") }
 
