@@ -41,6 +41,7 @@ type Resource struct {
 	State string // of an artifact: the registry's state; "" if not registered
 	Stage string // of an artifact, as the version that is asked about; "" if none is
 	Task  string // of a route
+	Terms string // of a provider: the contract that holds for what is sent to it
 }
 
 // A Step is what a promotion, or an approval of one, wants: a version of a model
@@ -67,18 +68,23 @@ type Request struct {
 
 // Asked is what a request to a route wants.
 type Asked struct {
-	Stream, Tools, Logprobs, Remote bool
-	Choices, Tokens                 int64      // answers, and at most so many tokens in all
-	Address                         netip.Addr // of the client; the zero Addr is unknown
-	Extraction, Probing             int64      // risk of the caller, 0 to 100
+	Stream     bool       `json:"stream"`
+	Tools      bool       `json:"tools"`
+	Logprobs   bool       `json:"logprobs"`
+	Remote     bool       `json:"remote"` // the upstream fetches addresses that are in it
+	Choices    int64      `json:"choices"`
+	Tokens     int64      `json:"tokens"`          // at most, prompt and answer together
+	Address    netip.Addr `json:"address"`         // of the client; the zero Addr is unknown
+	Extraction int64      `json:"extraction_risk"` // of the caller, 0 to 100
+	Probing    int64      `json:"probing_risk"`
 }
 
 // Found is what a guard found in an exchange, and would do.
 type Found struct {
-	Rule     warden.RuleID
-	Severity warden.Severity
-	Effect   warden.Effect
-	Answer   bool // in the answer; else in the request
+	Rule     warden.RuleID   `json:"rule"`
+	Severity warden.Severity `json:"severity"`
+	Effect   warden.Effect   `json:"effect"`
+	Answer   bool            `json:"answer"` // in the answer; else in the request
 }
 
 // A Recorded is a request as decisions keep it: all but the facts, which are
@@ -148,6 +154,8 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 		resource.Attributes = artifact(r)
 	case KindRoute:
 		resource.Attributes = cedar.NewRecord(cedar.RecordMap{"name": cedar.String(r.Resource.Ref.ID), "task": cedar.String(r.Resource.Task)})
+	case KindProvider:
+		resource.Attributes = cedar.NewRecord(cedar.RecordMap{"terms": cedar.String(r.Resource.Terms)})
 	default: // the schema gives the others no attributes
 	}
 	entities[resource.UID] = resource

@@ -22,9 +22,12 @@ type Case struct {
 	Resource  string        `json:"resource"` // kind:id
 	State     string        `json:"state"`    // of an artifact
 	Stage     string        `json:"stage"`
-	Task      string        `json:"task"` // of a route
+	Task      string        `json:"task"`  // of a route
+	Terms     string        `json:"terms"` // of a provider
 	Step      Step          `json:"step"`
 	Facts     Facts         `json:"facts"`
+	Asked     Asked         `json:"asked"` // of a request to a route
+	Found     Found         `json:"found"` // of an exchange in which a guard found something
 	Expect    warden.Effect `json:"expect"`
 	Because   string        `json:"because"` // a policy that must be among the reasons; "": any
 }
@@ -87,8 +90,8 @@ var ErrCase = errors.New("not as expected")
 func (c Case) Run(s *Set, now time.Time) (warden.Decision, error) {
 	ref := Recorded{Resource: c.Resource}.Request(c.Facts).Resource.Ref
 	dec := s.Decide(Request{
-		Principal: warden.Principal{ID: c.Principal, Roles: c.Roles}, Action: c.Action, Step: c.Step, Now: now,
-		Resource: Resource{Ref: ref, Facts: c.Facts, State: c.State, Stage: c.Stage, Task: c.Task},
+		Principal: warden.Principal{ID: c.Principal, Roles: c.Roles}, Action: c.Action, Step: c.Step, Asked: c.Asked, Found: c.Found, Now: now,
+		Resource: Resource{Ref: ref, Facts: c.Facts, State: c.State, Stage: c.Stage, Task: c.Task, Terms: c.Terms},
 	})
 	if dec.Effect != c.Expect || c.Because != "" && !slices.Contains(dec.Because, c.Because) {
 		return dec, fmt.Errorf("%w: %s because %v, want %s because %s", ErrCase, dec.Effect, dec.Because, c.Expect, c.Because)
