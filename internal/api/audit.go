@@ -143,6 +143,8 @@ type verifyBody struct {
 	Erased      uint64 `json:"erased" doc:"entries whose details were erased"`
 	Cosigned    int    `json:"cosigned" doc:"witnesses whose newest cosignature was checked"`
 	Witnesses   int    `json:"witnesses" doc:"how many there are"`
+	Required    int    `json:"witnesses_required" doc:"how many must sign; 0: none"`
+	Unwitnessed string `json:"unwitnessed" doc:"what too few witnesses signed; empty if they did, or none must"`
 	Fault       string `json:"fault" doc:"first place where the log is not what was written; empty if none"`
 	Summary     string `json:"summary"`
 }
@@ -190,10 +192,25 @@ func (s *service) verifyAudit(ctx context.Context, in *verifyInput) (*body[verif
 	if of > 0 {
 		out.Summary += fmt.Sprintf(", signed by %d of %d witnesses", signed, of)
 	}
+	if out.Required, out.Unwitnessed, err = s.unwitnessed(ctx); err != nil {
+		return nil, s.fail(err)
+	}
 	if rep.Fault != nil {
 		out.Fault = fmt.Sprintf("entry %d: %s", rep.Fault.Index, rep.Fault.What)
 	}
 	return answer(out), nil
+}
+
+// unwitnessed says what too few witnesses signed; "" if nothing is wrong.
+func (s *service) unwitnessed(ctx context.Context) (required int, problem string, err error) {
+	if s.Witnesses == nil {
+		return 0, "", nil
+	}
+	w, err := s.Witnesses.Watch(ctx)
+	if errors.Is(err, audit.ErrTampered) {
+		return w.Required, err.Error(), nil
+	}
+	return w.Required, w.Problem(), err
 }
 
 // tile serves the log under tlog-tiles paths, so that other programs follow it.

@@ -131,6 +131,7 @@ type postureBody struct {
 	RulesVersion   string `json:"rules_version"`
 	Version        string `json:"version"`
 	DemoDataLoaded bool   `json:"demo"`
+	Unwitnessed    string `json:"unwitnessed" doc:"what of the audit log too few witnesses signed; empty if nothing is wrong"`
 }
 
 func (s *service) posture(ctx context.Context, _ *struct{}) (*body[postureBody], error) {
@@ -146,6 +147,9 @@ func (s *service) posture(ctx context.Context, _ *struct{}) (*body[postureBody],
 		Quarantined: t.Quarantined, Files: t.Files, Bytes: t.Bytes, OpenCritical: t.OpenCritical, OpenHigh: t.OpenHigh, OpenMedium: t.OpenMedium,
 		OpenLow: t.OpenLow, Decisions: t.Decisions, Retrievals: t.Retrievals, Wanted: t.Wanted, AuditEntries: entries,
 		Policy: s.Judge.Policies().Name(), RulesVersion: s.Tool.Rules, Version: s.Tool.Version, DemoDataLoaded: t.Demo,
+	}
+	if _, b.Unwitnessed, err = s.unwitnessed(ctx); err != nil {
+		return nil, s.fail(err)
 	}
 	for _, r := range s.routeStatuses(ctx) {
 		if r.Open {

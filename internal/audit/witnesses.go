@@ -25,6 +25,7 @@ type WitnessConfig struct {
 	Verifier note.Verifier // of the log's checkpoints
 	Now      func() time.Time
 	Client   *http.Client // nil: one that follows no redirects and waits 10 seconds
+	Required int          // witnesses that must sign what is older than WitnessGrace
 }
 
 // NewWitnesses checks cfg. It starts nothing.

@@ -250,6 +250,8 @@ func newAuditVerify(a *app) *cobra.Command {
 		Long: "Verify recomputes every leaf and node of the log and checks all checkpoints. Exit code 1 names\n" +
 			"the first entry that is not what was written. Give checkpoints that you kept outside the\n" +
 			"database (warden audit verify prints the newest) to find a rollback of log and checkpoint together.\n" +
+			"If the configuration requires witnesses (audit.witnesses_required), exit code 1 also says that fewer\n" +
+			"have signed what is older than ten minutes.\n" +
 			"With --from it verifies a folder that warden audit export wrote, and needs no platform.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if from != "" {
@@ -268,9 +270,10 @@ func newAuditVerify(a *app) *cobra.Command {
 				in["outside"] = append(in["outside"], string(b))
 			}
 			var v struct {
-				OK      bool
-				Summary string
-				Fault   string
+				OK          bool
+				Summary     string
+				Fault       string
+				Unwitnessed string
 			}
 			if err := cl.call(c.Context(), http.MethodPost, "/api/v1/audit/verify", in, &v); err != nil {
 				return err
@@ -278,6 +281,9 @@ func newAuditVerify(a *app) *cobra.Command {
 			fmt.Fprintln(a.Stdout, v.Summary)
 			if !v.OK {
 				return &exit{exitFindings, fmt.Errorf("the audit log was tampered with: %s", v.Fault)}
+			}
+			if v.Unwitnessed != "" {
+				return &exit{exitFindings, fmt.Errorf("%s (hint: warden audit witness list shows how far each has signed)", v.Unwitnessed)}
 			}
 			var cp struct{ Note string }
 			if err := cl.call(c.Context(), http.MethodGet, "/api/v1/audit/checkpoint", nil, &cp); err != nil {

@@ -298,9 +298,18 @@ func (s *Service) hold(ctx context.Context, verb string, d warden.Digest, reason
 		if err := tx.SetArtifact(ctx, a); err != nil {
 			return err
 		}
-		_, err = s.cfg.Log.Append(ctx, tx, warden.Event{Actor: actor, Action: "registry." + verb, Object: a.Ref()}, map[string]any{
-			"reason": reason, "before": before, "after": a.State(),
-		})
+		details := map[string]any{"reason": reason, "before": before, "after": a.State()}
+		st, err := s.certified(a, reason, actor)
+		if err != nil {
+			return err
+		}
+		if st.Envelope != nil {
+			details["statement"] = st.Payload.String()
+			if err := tx.PutStatement(ctx, st); err != nil {
+				return err
+			}
+		}
+		_, err = s.cfg.Log.Append(ctx, tx, warden.Event{Actor: actor, Action: "registry." + verb, Object: a.Ref()}, details)
 		return err
 	})
 	if err != nil {
@@ -310,6 +319,38 @@ func (s *Service) hold(ctx context.Context, verb string, d warden.Digest, reason
 		s.tell(Change{Epoch: a.Epoch, Artifact: d, State: a.State()})
 	}
 	return a, nil
+}
+
+// quarantineScope is the scope of what is certified by quarantines.
+const quarantineScope = "quarantine"
+
+// certified returns what tells others that a is in quarantine, or not any more:
+// a signed statement that they can check without this platform. Here only the
+// quarantine itself counts.
+func (s *Service) certified(a Artifact, reason string, actor warden.Principal) (Statement, error) {
+	if s.cfg.Signer == nil {
+		return Statement{}, nil
+	}
+	now := s.cfg.Now().UTC()
+	kind := attest.CertifyGoodType
+	if a.Quarantine != nil {
+		kind = attest.CertifyBadType
+	}
+	st, err := attest.New(kind, attest.Certification{Scope: quarantineScope, Justification: actor.ID + ": " + reason, KnownSince: now}, a.Digest)
+	if err != nil {
+		return Statement{}, err
+	}
+	payload, err := attest.Encode(st)
+	if err != nil {
+		return Statement{}, err
+	}
+	envelope, err := s.cfg.Signer.Sign(payload)
+	if err != nil {
+		return Statement{}, err
+	}
+	return Statement{
+		Payload: warden.Sum(payload), PredicateType: kind, Signer: attest.ServerSigner, Subjects: []warden.Digest{a.Digest}, Received: now, Envelope: envelope,
+	}, nil
 }
 
 // Retrieve returns an artifact to hand out and keeps who took it. If it may not

@@ -203,7 +203,7 @@ func (g *Governor) attach(ctx context.Context, tx Tx, d warden.Digest, st Statem
 	if _, err := g.cfg.Registry.cfg.Log.AppendAll(ctx, tx, records); err != nil {
 		return Attached{}, err
 	}
-	return Attached{Paper{st, st.Signer, v.err}, true, a}, nil
+	return Attached{Paper{Statement: st, Signer: st.Signer, Err: v.err}, true, a}, nil
 }
 
 // sameFiles refuses a signature over the files of another model.

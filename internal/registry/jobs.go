@@ -214,7 +214,8 @@ func (s *Service) ReturnJob(ctx context.Context, d warden.Digest, why error) err
 	return err
 }
 
-// endJob marks the job about a scan that was recorded as done, or as failed.
+// endJob marks the job about a scan that is recorded as done, or as failed. One
+// that was cancelled meanwhile is not recorded: the error wraps ErrCancelled.
 func (s *Service) endJob(ctx context.Context, tx Tx, a Artifact, failed string) error {
 	j, err := tx.Job(ctx, a.Digest)
 	if errors.Is(err, ErrNotFound) {
@@ -222,6 +223,9 @@ func (s *Service) endJob(ctx context.Context, tx Tx, a Artifact, failed string) 
 	}
 	if err != nil {
 		return err
+	}
+	if j.State == JobCancelled {
+		return ErrCancelled
 	}
 	j.State, j.FilesDone, j.BytesDone, j.Problem, j.Changed = JobDone, a.Files, a.Size, "", a.Scanned
 	if failed != "" {

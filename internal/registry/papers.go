@@ -20,6 +20,7 @@ type Paper struct {
 	Statement Statement
 	Signer    string // trust entry that verified it; "" if none did
 	Err       error  // why it does not count; nil if it does
+	Told      bool   // it only tells others of a quarantine, which itself counts
 }
 
 // Papers are the statements about an artifact and what they come to.
@@ -34,11 +35,17 @@ type Papers struct {
 func (p Papers) inputs() []warden.Digest {
 	var out []warden.Digest
 	for _, x := range p.All {
-		if x.Err == nil {
+		if x.Err == nil && !x.Told {
 			out = append(out, x.Statement.Payload)
 		}
 	}
 	return out
+}
+
+// certifies reports whether statements of a type say that something is bad, or
+// good again.
+func certifies(predicateType string) bool {
+	return predicateType == attest.CertifyBadType || predicateType == attest.CertifyGoodType
 }
 
 // Papers returns the statements about an artifact as they count now, for one of
@@ -88,8 +95,9 @@ func (j *Judge) papers(ctx context.Context, r Reader, book *rulebook, d warden.D
 		if err != nil {
 			return Papers{}, err
 		}
-		out.All = append(out.All, Paper{Statement: st, Signer: v.claim.Signer, Err: v.err})
-		if v.err != nil {
+		told := v.err == nil && v.claim.Signer == attest.ServerSigner && certifies(v.claim.Statement.PredicateType)
+		out.All = append(out.All, Paper{Statement: st, Signer: v.claim.Signer, Err: v.err, Told: told})
+		if v.err != nil || told {
 			continue
 		}
 		claims = append(claims, v.claim)

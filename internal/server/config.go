@@ -139,11 +139,12 @@ func (c *Config) environment(getenv func(string) string) error {
 		}
 	}
 	for name, set := range map[string]func(string) error{
-		"WARDEN_DEMO":            func(v string) (err error) { c.Demo, err = strconv.ParseBool(v); return err },
-		"WARDEN_ROLES":           func(v string) error { c.Roles = strings.Split(v, ","); return nil },
-		"WARDEN_QUEUE_REPLICAS":  func(v string) (err error) { c.Queue.Replicas, err = strconv.Atoi(v); return err },
-		"WARDEN_LIMITS_MAX_BLOB": func(v string) (err error) { c.Limits.MaxBlob, err = strconv.ParseInt(v, 10, 64); return err },
-		"WARDEN_LIMITS_WORKERS":  func(v string) (err error) { c.Limits.Workers, err = strconv.Atoi(v); return err },
+		"WARDEN_DEMO":                     func(v string) (err error) { c.Demo, err = strconv.ParseBool(v); return err },
+		"WARDEN_ROLES":                    func(v string) error { c.Roles = strings.Split(v, ","); return nil },
+		"WARDEN_QUEUE_REPLICAS":           func(v string) (err error) { c.Queue.Replicas, err = strconv.Atoi(v); return err },
+		"WARDEN_AUDIT_WITNESSES_REQUIRED": func(v string) (err error) { c.Audit.WitnessesRequired, err = strconv.Atoi(v); return err },
+		"WARDEN_LIMITS_MAX_BLOB":          func(v string) (err error) { c.Limits.MaxBlob, err = strconv.ParseInt(v, 10, 64); return err },
+		"WARDEN_LIMITS_WORKERS":           func(v string) (err error) { c.Limits.Workers, err = strconv.Atoi(v); return err },
 		"WARDEN_LIMITS_SCAN_DAYS": func(v string) (err error) {
 			c.Limits.ScanDays, err = strconv.Atoi(v)
 			return err

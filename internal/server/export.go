@@ -42,7 +42,7 @@ func (s *Server) watched() (err error) {
 	if s.log, err = audit.New(audit.Config{Origin: audit.Origin(logName), Signer: s.keys.checkpoints, Now: s.opts.Now}); err != nil {
 		return err
 	}
-	s.witnesses, err = audit.NewWitnesses(audit.WitnessConfig{Store: s.store, Log: s.log, Verifier: s.keys.verifier, Now: s.opts.Now})
+	s.witnesses, err = audit.NewWitnesses(audit.WitnessConfig{Store: s.store, Log: s.log, Verifier: s.keys.verifier, Now: s.opts.Now, Required: s.cfg.Audit.WitnessesRequired})
 	return err
 }
 

@@ -13,10 +13,13 @@ import (
 	"github.com/modelwarden/warden/internal/audit"
 )
 
-// An AuditConfig says where checkpoints of the audit log are copied to, so that
-// a rollback of log and checkpoint together is found.
+// An AuditConfig says where checkpoints of the audit log are copied to, and how
+// many others must sign them, so that a rollback of log and checkpoint together
+// is found.
 type AuditConfig struct {
 	Outside string `yaml:"outside"` // file that is replaced, or http(s) address that is PUT to; "": nowhere
+	// witnesses that must have signed whatever is older than ten minutes
+	WitnessesRequired int `yaml:"witnesses_required"`
 }
 
 const (
@@ -25,6 +28,9 @@ const (
 )
 
 func (c Config) checkAudit() error {
+	if k := c.Audit.WitnessesRequired; k < 0 || k > 100 {
+		return configError("audit.witnesses_required", fmt.Errorf("%d, want 0 to 100", k))
+	}
 	o := c.Audit.Outside
 	if !strings.Contains(o, "://") {
 		return nil

@@ -229,7 +229,7 @@ func (s *Server) scan(ctx context.Context, d warden.Digest) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(context.Cause(ctx), registry.ErrCancelled):
+	case errors.Is(context.Cause(ctx), registry.ErrCancelled), errors.Is(err, registry.ErrCancelled):
 		s.opts.Log.InfoContext(ctx, "scan cancelled", slog.String("artifact", d.String()))
 		return nil
 	case ctx.Err() != nil:

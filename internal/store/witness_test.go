@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -101,4 +102,58 @@ func testWitness(t *testing.T, s *store.Store) {
 		}
 	}
 	f.Verify(t)
+}
+
+// TestWatch: what is older than ten minutes must be signed by enough witnesses.
+func TestWatch(t *testing.T) {
+	ctx, s := t.Context(), open(t)
+	f := registrytest.New(t, s)
+	now := f.Clock.Now()
+	watching := func(required int) *audit.Witnesses {
+		t.Helper()
+		ws, err := audit.NewWitnesses(audit.WitnessConfig{Store: s, Log: f.Log, Verifier: f.Verifier, Now: func() time.Time { return now }, Required: required})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ws
+	}
+	state := func(ws *audit.Witnesses, later time.Duration, due, signed int, problem bool) {
+		t.Helper()
+		now = f.Clock.Now().Add(later)
+		w, err := ws.Watch(ctx)
+		if err != nil || w.Due != uint64(due) || w.Signed != signed || (w.Problem() != "") != problem {
+			t.Errorf("Watch = %+v, %q, %v; want %d due, %d signed, problem %t", w, w.Problem(), err, due, signed, problem)
+		}
+	}
+	ws := watching(2)
+	state(ws, time.Hour, 0, 0, false) // an empty log needs nobody
+	one, two := witnesstest.New(t, "one.example/w", f.Verifier), witnesstest.New(t, "two.example/w", f.Verifier)
+	root := warden.Principal{ID: "user:root"}
+	for _, x := range []*witnesstest.Witness{one, two} {
+		if _, err := ws.Add(ctx, x.URL, x.Public(), root); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state(ws, 0, 0, 0, false) // nothing is old
+	state(ws, time.Hour, 2, 0, true)
+	state(watching(0), time.Hour, 0, 0, false)
+	if _, err := f.Service.Seal(ctx); err != nil {
+		t.Fatal(err)
+	}
+	two.Bad = true
+	if _, err := ws.Push(ctx); err == nil {
+		t.Error("a bad signature was taken")
+	}
+	state(ws, time.Hour, 2, 1, true)
+	state(watching(1), time.Hour, 2, 1, false)
+	two.Bad = false
+	if _, err := ws.Push(ctx); err != nil {
+		t.Error(err)
+	}
+	state(ws, time.Hour, 2, 2, false)
+	if _, err := f.Service.Record(ctx, event(1)); err != nil {
+		t.Fatal(err)
+	}
+	state(ws, 0, 0, 2, false)
+	state(ws, time.Hour, 3, 0, true)
 }

@@ -82,6 +82,9 @@ func testJobs(t *testing.T, f *Fixture) {
 	if j := job(cancelled, registry.JobCancelled); !strings.Contains(j.Problem, "alice: wrong file") {
 		t.Errorf("job = %+v", j)
 	}
+	if _, err := f.Service.RecordScan(ctx, Outcome(cancelled, warden.Allow)); !errors.Is(err, registry.ErrCancelled) {
+		t.Errorf("the outcome of a cancelled scan is kept: %v", err)
+	}
 	if progress(cancelled, 1, 1) || start(cancelled, 2) {
 		t.Error("a cancelled scan is wanted")
 	}
