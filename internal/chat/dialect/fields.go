@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -54,7 +55,7 @@ func LooseFields(rows ...Row) *Table { return table(true, rows) }
 func table(loose bool, rows []Row) *Table {
 	t := &Table{how: map[string]How{}, folded: map[string]string{}, loose: loose}
 	for _, r := range slices.Concat(rows, everywhere) {
-		for _, name := range strings.Fields(r.Names) {
+		for name := range strings.FieldsSeq(r.Names) {
 			if _, ok := t.how[name]; ok {
 				continue
 			}
@@ -119,11 +120,7 @@ func (t *Table) Check(r *Request, where string, object wire.Value, o *Options) e
 // Names returns the fields of the table with their treatment, for tests and
 // documents.
 func (t *Table) Names() map[string]How {
-	out := make(map[string]How, len(t.how))
-	for n, h := range t.how {
-		out[n] = h
-	}
-	return out
+	return maps.Clone(t.how)
 }
 
 // Unknown says what becomes of fields that no table knows.

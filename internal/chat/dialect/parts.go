@@ -102,8 +102,9 @@ func fetchable(address string, o *Options) error {
 func Base64Size(data string) (int64, error) {
 	body := strings.TrimRight(data, "=")
 	for i := range len(body) {
-		c := body[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '+' || c == '/' || c == '-' || c == '_') {
+		switch c := body[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '-', c == '_':
+		default:
 			return 0, Refuse("content is not base64")
 		}
 	}

@@ -212,6 +212,7 @@ type Stream struct {
 	over func() bool // a body that ends now is whole
 	end  bool
 	some bool // an event was read
+	cr   bool // and it ended with CR: a LF that follows belongs to it
 }
 
 // NewStream returns the stream of a body. The leaf's read gets each event with
@@ -232,7 +233,9 @@ func (s *Stream) Next() (*Event, error) {
 	var err error
 	switch s.Form {
 	case SSE:
-		if e.Raw, err = readEvent(s.in); !s.some && bytes.HasPrefix(e.Raw, []byte("\xef\xbb\xbf")) {
+		e.Raw, err = readEvent(s.in, s.cr)
+		s.cr = bytes.HasSuffix(e.Raw, []byte("\r"))
+		if !s.some && bytes.HasPrefix(e.Raw, []byte("\xef\xbb\xbf")) {
 			err = fmt.Errorf("%w: a byte-order mark, which clients skip", ErrAnswer)
 		}
 	case NDJSON:
@@ -248,6 +251,9 @@ func (s *Stream) Next() (*Event, error) {
 		}
 		if errors.Is(err, ErrEvent) || errors.Is(err, ErrAnswer) {
 			return nil, err
+		}
+		if errors.Is(err, io.EOF) { // which would say that all is well
+			err = io.ErrUnexpectedEOF
 		}
 		return nil, fmt.Errorf("%w: %w", ErrShort, err)
 	}
@@ -294,7 +300,7 @@ func (s *Stream) Failed(p Problem) []byte { return s.fail(p) }
 // readEvent returns the bytes of the next event, with the empty line that ends
 // it, exactly as they came. Lines end with LF, CR or CRLF, as the HTML standard
 // says: what a client takes for an event must be one here too.
-func readEvent(in *bufio.Reader) ([]byte, error) {
+func readEvent(in *bufio.Reader, cr bool) ([]byte, error) {
 	var (
 		ev    []byte
 		empty = true // nothing stands on the line so far
@@ -313,7 +319,7 @@ func readEvent(in *bufio.Reader) ([]byte, error) {
 		ev = append(ev, c)
 		switch c {
 		case '\n':
-			if n := len(ev); n > 1 && ev[n-2] == '\r' {
+			if n := len(ev); n > 1 && ev[n-2] == '\r' || n == 1 && cr {
 				continue // the other half of a line end
 			}
 		case '\r':

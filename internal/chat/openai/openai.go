@@ -34,6 +34,7 @@ var operations = map[string]struct {
 	op     dialect.Op
 }{
 	"/v1/chat/completions": {"POST", dialect.Chat},
+	"/v1/responses":        {"POST", dialect.Responses},
 	"/v1/embeddings":       {"POST", dialect.Embed},
 	"/v1/models":           {"GET", dialect.Models},
 }
@@ -60,6 +61,8 @@ func decode(t dialect.Target, _ dialect.Header, body []byte, o dialect.Options) 
 	switch t.Op {
 	case dialect.Chat:
 		err = readChat(r, root, &o)
+	case dialect.Responses:
+		err = readResponses(r, root, &o)
 	case dialect.Embed:
 		err = readEmbed(r, root, &o)
 	default:
@@ -91,6 +94,8 @@ func answer(t dialect.Target, _ dialect.Header, body []byte, lim wire.Limits) (*
 	a.Model, _ = root.Get("model").Text()
 	a.Fingerprint, _ = root.Get("system_fingerprint").Text()
 	switch t.Op {
+	case dialect.Responses:
+		err = responsesAnswer(a, root)
 	case dialect.Embed:
 		err = embedAnswer(a, root)
 	default:
@@ -106,6 +111,8 @@ func stream(t dialect.Target, mediaType string, body io.Reader) (*dialect.Stream
 	switch {
 	case mediaType != dialect.SSE.MediaType():
 		return nil, fmt.Errorf("%w: a stream of type %q", dialect.ErrAnswer, mediaType)
+	case t.Op == dialect.Responses:
+		return responsesStream(body), nil
 	case t.Op == dialect.Chat:
 		return chatStream(body), nil
 	}

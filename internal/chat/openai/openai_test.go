@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modelwarden/warden/internal/chat"
+	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/dialecttest"
 	"github.com/modelwarden/warden/internal/chat/openai"
 	"github.com/modelwarden/warden/internal/chat/wire"
 )
@@ -74,18 +76,9 @@ func TestUsageOf(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":[{"text":"x"}]}],"stream":null}`))
+	f.Add([]byte(`{"model":"m","stream":true,"stream_options":{"include_usage":false},"logprobs":true,"top_logprobs":2,"max_tokens":5,"messages":[{"role":"system","content":"s"},{"role":"assistant","tool_calls":[{"id":"c","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"r"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := openai.Decode(b, wire.Limits{Bytes: 1 << 16, Depth: 32, Values: 1000})
-		if err != nil {
-			return
-		}
-		out, err := r.WithModel("other-model", wire.Limits{Bytes: 1 << 17, Depth: 32, Values: 1000})
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := openai.Decode(out, wire.Limits{Bytes: 1 << 17, Depth: 32, Values: 1000})
-		if err != nil || again.Model != "other-model" || len(again.Messages) != len(r.Messages) {
-			t.Fatalf("after a splice: %v, %v", again, err)
-		}
+		dialecttest.Decode(t, openai.Dialect(), toChat, dialect.None, b, dialecttest.Options())
+		dialecttest.Decode(t, openai.Dialect(), toEmbed, dialect.None, b, dialecttest.Options())
 	})
 }

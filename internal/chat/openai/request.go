@@ -28,6 +28,9 @@ var chatFields = dialect.Fields(slices.Concat([]dialect.Row{
 		add_special_tokens cache_salt request_id`},
 }, shared)...)
 
+// ChatFields returns the fields of a chat completion with their treatment.
+func ChatFields() *dialect.Table { return chatFields }
+
 // messageFields are those of one message.
 var messageFields = dialect.Fields(
 	dialect.Row{How: dialect.Read, Names: "role content tool_calls tool_call_id function_call name refusal reasoning reasoning_content audio"},

@@ -212,7 +212,7 @@ func (e *Edits) Bytes() ([]byte, error) {
 	for _, c := range all {
 		removal := c.raw == nil && c.end > c.start
 		switch {
-		case c.start < pos && !(removal && cutting):
+		case c.start < pos && (!removal || !cutting):
 			return nil, fmt.Errorf("%w: two changes of the same bytes", ErrEdit)
 		case c.start >= pos:
 			out = append(out, e.d.body[pos:c.start]...)

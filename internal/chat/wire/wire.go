@@ -174,8 +174,7 @@ func (v Value) Text() (string, bool) {
 	if !n.slashed {
 		return v.d.text[n.start+1 : n.end-1], true
 	}
-	s, _ := unescape(v.d.body[n.start+1 : n.end-1])
-	return s, true
+	return unescape(v.d.body[n.start+1 : n.end-1]), true
 }
 
 // Bool returns the value of a boolean.
@@ -351,10 +350,8 @@ func (s *names) twice(name string) bool {
 		s.many[name] = true
 		return dup
 	}
-	for _, n := range s.few[:s.n] {
-		if n == name {
-			return true
-		}
+	if slices.Contains(s.few[:s.n], name) {
+		return true
 	}
 	if s.n < manyNames {
 		s.few[s.n] = name
@@ -388,7 +385,7 @@ func (p *parser) object(depth int) error {
 		}
 		m.name = p.text[m.at+1 : p.i-1]
 		if m.escaped {
-			m.name, _ = unescape(p.b[m.at+1 : p.i-1])
+			m.name = unescape(p.b[m.at+1 : p.i-1])
 		}
 		if seen.twice(m.name) {
 			return p.fail(fmt.Sprintf("name %.40q twice", m.name))
@@ -512,23 +509,19 @@ func escapes(raw []byte) bool {
 	}
 }
 
-// unescape returns the text of the inside of a string, and false if it has a
-// bad escape, a lone surrogate or invalid UTF-8.
-func unescape(raw []byte) (string, bool) {
-	if !utf8.Valid(raw) {
-		return "", false
-	}
+// unescape returns the text of the inside of a string whose escapes are good.
+func unescape(raw []byte) string {
 	var b strings.Builder
 	b.Grow(len(raw))
 	for {
 		i := bytes.IndexByte(raw, '\\')
 		if i < 0 {
 			b.Write(raw)
-			return b.String(), true
+			return b.String()
 		}
 		r, size := escapeAt(raw[i:])
-		if size == 0 {
-			return "", false
+		if size == 0 { // was refused when it was read
+			return b.String()
 		}
 		b.Write(raw[:i])
 		b.WriteRune(r)
