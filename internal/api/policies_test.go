@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/server/servertest"
 	"github.com/modelwarden/warden/rules"
 )
@@ -155,4 +157,33 @@ func TestOneAdministrator(t *testing.T) {
 	if s := fmt.Sprint(b.Judge.Policies().IDs()); !strings.Contains(s, "prod-signed") {
 		t.Errorf("policies: %s", s)
 	}
+}
+
+// TestProviderAdministrator: whom a provider made an administrator at the last
+// login counts as another person who could look.
+func TestProviderAdministrator(t *testing.T) {
+	b := newBench(t)
+	login := func(token string, roles ...string) {
+		t.Helper()
+		_, _, err := b.Access.LogIn(t.Context(), access.Login{
+			Issuer: "https://id.example", Subject: "1", Name: "Ida", Mail: "ida@example.com", Roles: roles, Token: []byte(token), Until: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose := func(want string) {
+		t.Helper()
+		resp, text := b.do("admin", "POST", "/api/v1/policies", draftOf(t, "", "reason"))
+		b.want(200, "", resp, text)
+		if !strings.Contains(text, want) {
+			t.Errorf("got %s, want %s", text, want)
+		}
+	}
+	login("one", "reader")
+	propose(`"alone":true`)
+	login("two", "admin")
+	propose(`"alone":false`)
+	login("three", "reader")
+	propose(`"alone":true`)
 }

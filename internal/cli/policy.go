@@ -34,17 +34,19 @@ func newPolicy(a *app) *cobra.Command {
 	var bundle string
 	show := &cobra.Command{
 		Use: "print", Short: "Print a policy set that comes with the program, to start your own from", Args: args(cobra.NoArgs),
-		Long: "Print writes the standard policy set. The strict set is the standard one and what --bundle strict prints.",
+		Long: "Print writes the standard policy set. The strict set is the standard one and what --bundle strict prints.\n" +
+			"Observe is both, to begin with where models are in use already: policies with @observe report what they\n" +
+			"would have denied, as observed:ID among the reasons of decisions, and deny nothing.",
 		RunE: func(*cobra.Command, []string) error {
-			text := map[string][]byte{"standard": rules.StandardPolicies(), "strict": rules.StrictPolicies(), "schema": rules.PolicySchema()}[bundle]
+			text := map[string][]byte{"standard": rules.StandardPolicies(), "strict": rules.StrictPolicies(), "observe": rules.ObservePolicies(), "schema": rules.PolicySchema()}[bundle]
 			if text == nil {
-				return usage("--bundle %q: want standard, strict or schema", bundle)
+				return usage("--bundle %q: want standard, strict, observe or schema", bundle)
 			}
 			_, err := a.Stdout.Write(text)
 			return err
 		},
 	}
-	show.Flags().StringVar(&bundle, "bundle", "standard", "standard, strict (on top of standard) or schema")
+	show.Flags().StringVar(&bundle, "bundle", "standard", "standard, strict (on top of standard), observe (both; reports what it would deny) or schema")
 	return group("policy", "Policies: check, test, simulate, apply", check, show, newPolicyTest(a), newPolicyList(a), newPolicyDiff(a), newPolicySimulate(a), newPolicyApply(a))
 }
 

@@ -34,7 +34,7 @@ func (s *Set) Explain(r Request) []Reason {
 	entities, req := request(r)
 	out := []Reason{}
 	seen := map[cedar.PolicyID]bool{}
-	for id, p := range (candidates{s.index, req, entities}).All() {
+	for id, p := range (candidates{s.index, req, entities, nil}).All() {
 		if seen[id] || !inScope(p, entities, req) {
 			continue
 		}

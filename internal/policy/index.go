@@ -75,6 +75,7 @@ type candidates struct {
 	x        *index
 	req      cedar.Request
 	entities cedar.EntityMap
+	without  map[cedar.PolicyID]bool // policies to leave out
 }
 
 // All implements [cedar.PolicyIterator]. A policy whose scope lists an action
@@ -94,6 +95,9 @@ func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 				for _, r := range resources {
 					r.action, r.principal = action, principal
 					for _, e := range c.x.at[r] {
+						if c.without[e.id] {
+							continue
+						}
 						if !yield(e.id, e.policy) {
 							return
 						}

@@ -40,6 +40,8 @@ type Set struct {
 	set     *cedar.PolicySet
 	index   *index
 	ids     []string // @id annotations, sorted
+
+	observed map[cedar.PolicyID]bool // forbids with @observe: they report and do not deny
 }
 
 // Bounds of a policy set: what is evaluated at every request has an end.
@@ -55,7 +57,7 @@ func NewSet(name string, schemaText []byte, sources ...Source) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{set: cedar.NewPolicySet(), index: &index{at: map[place][]entry{}}, sources: slices.Clone(sources)}
+	s := &Set{set: cedar.NewPolicySet(), index: &index{at: map[place][]entry{}}, observed: map[cedar.PolicyID]bool{}, sources: slices.Clone(sources)}
 	size := 0
 	for _, src := range sources {
 		if size += len(src.Text); size > MaxPolicyBytes {
@@ -112,6 +114,9 @@ func (s *Set) parse(src Source, check *validate.Validator) error {
 		}
 		if s.ids = append(s.ids, id); len(s.ids) > MaxPolicies {
 			return fmt.Errorf("%w: %s: more than %d policies", ErrPolicy, where, MaxPolicies)
+		}
+		if _, ok := p.Annotations()["observe"]; ok && p.Effect() == cedar.Forbid {
+			s.observed[cedar.PolicyID(id)] = true
 		}
 		s.index.add(cedar.PolicyID(id), p)
 	}
@@ -260,7 +265,7 @@ func (s *Set) IDs() []string { return slices.Clone(s.ids) }
 func (s *Set) Decide(r Request) warden.Decision {
 	dec := warden.Decision{Effect: warden.Deny, Subject: r.Resource.Ref, Policy: s.Name()}
 	entities, req := request(r)
-	effect, diag := cedar.Authorize(candidates{s.index, req, entities}, entities, req)
+	effect, diag := cedar.Authorize(candidates{s.index, req, entities, nil}, entities, req)
 	for _, reason := range diag.Reasons {
 		dec.Because = append(dec.Because, string(reason.PolicyID))
 	}
@@ -274,6 +279,25 @@ func (s *Set) Decide(r Request) warden.Decision {
 		dec.Because = []string{"error:" + failed}
 		return dec
 	}
+	if effect == cedar.Deny && s.observes(diag.Reasons) {
+		// Once more without those that only observe. They came without an error.
+		effect, diag = cedar.Authorize(candidates{s.index, req, entities, s.observed}, entities, req)
+		enforced := make([]string, 0, len(diag.Reasons)+len(dec.Because))
+		for _, reason := range diag.Reasons {
+			enforced = append(enforced, string(reason.PolicyID))
+		}
+		for _, id := range dec.Because {
+			if s.observed[cedar.PolicyID(id)] {
+				enforced = append(enforced, Observed+id)
+			}
+		}
+		if effect == cedar.Deny && len(diag.Reasons) == 0 {
+			enforced = append(enforced, NoPermit)
+		}
+		dec.Because = enforced
+		slices.Sort(dec.Because)
+		dec.Because = slices.Compact(dec.Because)
+	}
 	if effect == cedar.Allow {
 		dec.Effect = warden.Allow
 	}
@@ -281,6 +305,15 @@ func (s *Set) Decide(r Request) warden.Decision {
 		dec.Because = []string{NoPermit}
 	}
 	return dec
+}
+
+// Observed stands in Decision.Because before the id of a forbid that would have
+// denied the request, had it not the annotation @observe.
+const Observed = "observed:"
+
+// observes reports whether some reason only observes.
+func (s *Set) observes(reasons []cedar.DiagnosticReason) bool {
+	return slices.ContainsFunc(reasons, func(r cedar.DiagnosticReason) bool { return s.observed[r.PolicyID] })
 }
 
 // NoPermit stands in Decision.Because when no policy permitted the request.
