@@ -15,6 +15,7 @@ import (
 // The slots of the recognisers that are not text rules; those come after.
 const (
 	slotEmail = iota
+	slotRun
 	slots
 )
 
@@ -32,7 +33,7 @@ var shared = sync.OnceValues(func() (*scanner, error) {
 		return nil, err
 	}
 	s := &scanner{rules: list, byKind: map[string]int{}}
-	triggers := []stream.Trigger{{Slot: slotEmail, Bytes: "@"}}
+	triggers := []stream.Trigger{{Slot: slotEmail, Bytes: "@"}, {Slot: slotRun, Runs: true}}
 	for i, r := range list {
 		for _, k := range r.Kinds {
 			s.byKind[k] = i
@@ -61,6 +62,11 @@ func NewOutput(cfg OutputConfig) (*OutputScanner, error) {
 	}
 	recs := make([]stream.Recogniser, slots)
 	recs[slotEmail] = stream.Recogniser{Run: pii.Email}
+	personal := pii.Options{Regions: map[string]bool{}}
+	for _, r := range cfg.PhoneRegions {
+		personal.Regions[r] = true
+	}
+	recs[slotRun] = stream.Recogniser{Run: personal.Run}
 	return &OutputScanner{s, recs}, nil
 }
 

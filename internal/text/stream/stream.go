@@ -287,7 +287,7 @@ func (t *Text) scan(last bool) {
 			t.digits = true
 		default:
 			if t.run >= 0 {
-				t.endRun()
+				t.endRun(t.base + int64(i))
 			}
 			switch class {
 			case space:
@@ -311,12 +311,14 @@ func (t *Text) scan(last bool) {
 	}
 	t.state, t.pos = state, t.base+int64(i)
 	if last && t.run >= 0 {
-		t.endRun()
+		t.endRun(t.pos)
 	}
 }
 
-func (t *Text) endRun() {
-	if t.digits {
+// endRun calls recognisers for the run that ends at a place. One that is longer
+// than what is held back is not one of theirs.
+func (t *Text) endRun(end int64) {
+	if t.digits && end-t.run <= WordHeld {
 		for _, slot := range t.plan.runs {
 			t.candidate(slot, t.run, t.word)
 		}

@@ -1,0 +1,58 @@
+package pii
+
+// numberKinds are the numbers that are known by their digits, the surest first.
+// A check of a single digit is passed by one number in ten: those need a word
+// beside them.
+//
+// Sources: the publications of the issuing authorities; python-stdnum was read
+// for weights (facts only).
+var numberKinds = []kind{
+	{"card", []string{"12", "13", "14", "15", "16", "17", "18", "19", "4_4_4_4", "4_6_5", "4_6_4", "4_4_4_4_3", "4_4_5", "6_13", "4_4_4_4_1", "4_4_4_4_2"}, card, true, nil},
+	{"fr-nir", []string{"15", "13_2", "1_2_2_2_3_3_2"}, nir, true, nil},
+	{"cn-id", []string{"18"}, func(d []byte) bool { return residentCN(d[:17], d[17]) }, true, nil},
+	{"ch-ahv", []string{"13", "3.4.4.2"}, ahv, true, nil},
+	{"be-nn", []string{"11", "2.2.2-3.2"}, nationalBE, true, nil},
+	{"no-fnr", []string{"11", "6_5"}, fodselsnummer, true, nil},
+	{"za-id", []string{"13"}, zaID, true, nil},
+	{"ro-cnp", []string{"13"}, cnp, true, nil},
+	{"se-pnr", []string{"6-4", "8-4"}, personnummer, true, nil},
+	{"se-pnr-bare", []string{"10", "12"}, personnummer, false, set("personnummer pnr samordningsnummer")},
+	{"cz-rc", []string{"6/4"}, rodneCislo, true, nil},
+	{"br-cpf", []string{"3.3.3-2"}, cpf, true, nil},
+	{"br-cpf-bare", []string{"11"}, cpf, false, set("cpf")},
+	{"br-cnpj", []string{"2.3.3/4-2"}, cnpj, true, nil},
+	{"br-cnpj-bare", []string{"14"}, cnpj, false, set("cnpj")},
+	{"ar-cuit", []string{"2-8-1"}, cuit, true, nil},
+	{"ar-cuit-bare", []string{"11"}, cuit, false, set("cuit cuil")},
+	{"th-id", []string{"1-4-5-2-1"}, thaiID, true, nil},
+	{"th-id-bare", []string{"13"}, thaiID, false, set("บัตรประชาชน thai citizen")},
+	{"kr-rrn", []string{"6-7"}, rrn, false, set("주민등록번호 주민번호 rrn resident registration korean")},
+	{"tr-tckn", []string{"11"}, tckn, false, set("tckn tc kimlik t.c. turkish identity")},
+	{"us-ssn", []string{"3-2-4", "3 2 4", "9", "3.2.4"}, ssn, false, set("ssn ssns social security ss# socialsecurity ssn#")},
+	{"us-itin", []string{"3-2-4", "3 2 4", "9"}, itin, false, set("itin taxpayer")},
+	{"us-ein", []string{"2-7"}, anyDigits, false, set("ein employer fein")},
+	{"ca-sin", []string{"3_3_3", "9"}, luhn, false, set("sin insurance nas")},
+	{"il-id", []string{"9"}, luhn, false, set("teudat zehut תז ת.ז israeli")},
+	{"uk-nhs", []string{"10", "3_3_4"}, nhs, false, set("nhs")},
+	{"uk-utr", []string{"10", "5 5"}, utr, false, set("utr taxpayer")},
+	{"de-tax", []string{"11", "2 3 3 3"}, mod1110, false, set("steuer steueridentifikationsnummer identifikationsnummer steuernummer idnr steuerid id-nr tin")},
+	{"hr-oib", []string{"11"}, mod1110, false, set("oib")},
+	{"nl-bsn", []string{"9"}, bsn, false, set("bsn burgerservicenummer sofinummer")},
+	{"pl-pesel", []string{"11"}, pesel, false, set("pesel")},
+	{"pl-nip", []string{"10", "3-3-2-2", "3-2-2-3"}, nip, false, set("nip")},
+	{"pt-nif", []string{"9", "3 3 3"}, nif, false, set("nif contribuinte")},
+	{"bg-egn", []string{"10"}, egn, false, set("egn егн")},
+	{"gr-afm", []string{"9"}, afm, false, set("afm αφμ α.φ.μ")},
+	{"at-svnr", []string{"10", "4 6"}, svnr, false, set("svnr sozialversicherungsnummer svnummer versicherungsnummer")},
+	{"dk-cpr", []string{"6-4", "10"}, cpr, false, set("cpr personnummer cpr-nr")},
+	{"in-aadhaar", []string{"12", "4_4_4"}, aadhaar, false, set("aadhaar aadhar uidai आधार")},
+	{"au-tfn", []string{"9", "3 3 3"}, tfn, false, set("tfn")},
+	{"au-abn", []string{"2 3 3 3"}, abn, true, nil},
+	{"au-abn-bare", []string{"11"}, abn, false, set("abn")},
+	{"au-medicare", []string{"10", "4 5 1", "11"}, medicare, false, set("medicare")},
+	{"nz-ird", []string{"8", "9", "2-3-3", "3-3-3"}, ird, false, set("ird")},
+	{"jp-mynumber", []string{"12", "4_4_4"}, myNumber, false, set("mynumber マイナンバー 個人番号")},
+	{"dob", []string{"4-2-2", "2/2/4", "2.2.4", "1/1/4", "1/2/4", "2/1/4", "2-2-4", "1.1.4", "2.1.4", "1.2.4", "4/2/2"}, anyDigits, false, set("dob born birth birthday birthdate geboren geburtsdatum naissance nacimiento")},
+	{"mrn", []string{"6", "7", "8", "9", "10", "11", "12"}, anyDigits, false, set("mrn patientid patient-id")},
+	{"account", []string{"8", "9", "10", "11", "12", "13", "14", "15", "16", "17"}, anyDigits, false, set("acct iban-nr accountnumber kontonummer konto")},
+}
