@@ -216,6 +216,24 @@ func TestConsoleTrust(t *testing.T) {
 	b.clean()
 }
 
+// TestConsoleJobs: what was scanned is seen as done and scanned again by a
+// button; the list shows how much was read.
+func TestConsoleJobs(t *testing.T) {
+	_, b := console(t)
+	b.show("#/jobs?state=done")
+	b.until("document.querySelectorAll('tr[data-job=done]').length > 3")
+	b.accessible("jobs")
+	if full := eval[bool](b, "[...document.querySelectorAll('progress')].every((p) => p.value === p.max)"); !full {
+		t.Error("a scan that is done is not shown as full")
+	}
+	b.show("#/jobs")
+	b.until("document.querySelector('[data-retry]')")
+	first := eval[string](b, "document.querySelector('[data-retry]').dataset.retry")
+	b.click("[data-retry]")
+	b.until("[...document.querySelectorAll('tr[data-job=done]')].some((r) => r.querySelector('[data-retry]')?.dataset.retry === '" + first + "' && r.innerText.includes('a retry'))")
+	b.clean()
+}
+
 // TestConsolePolicies: a draft is tried before it is proposed, and shows what it
 // would change. The stage of a version shows what blocks its promotion.
 func TestConsolePolicies(t *testing.T) {

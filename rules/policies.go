@@ -29,7 +29,7 @@ func ObservePolicies() []byte {
 	text := string(standardPolicies) + "\n" + string(strictPolicies)
 	for _, id := range []string{
 		"no-dangerous", "no-unexamined", "no-stale", "promote-clean", "prod-signed", "prod-approved", "prod-four-eyes",
-		"strict-approved", "strict-provenance", "strict-current-signature", "strict-no-code",
+		"strict-approved", "strict-provenance", "strict-current-signature", "strict-no-code", "strict-providers",
 	} {
 		name := `@id("` + id + `")`
 		text = strings.Replace(text, name, name+"\n@observe(\"reports, does not deny\")", 1)

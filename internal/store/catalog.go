@@ -84,9 +84,14 @@ func (v *view) Manifest(ctx context.Context, d warden.Digest) ([]byte, error) {
 
 // Version implements [registry.Catalog].
 func (v *view) Version(ctx context.Context, model registry.Name, n int) (registry.Version, error) {
-	found, err := one(ctx, v.conn, readVersion, `
-		SELECT `+versionColumns+` FROM version v JOIN artifact a ON a.digest = v.artifact
-		WHERE v.model = $1 AND ($2 = 0 OR v.number = $2) ORDER BY v.number DESC LIMIT 1`, string(model), n)
+	// Two texts, so that a number is found by the index and not by going through
+	// all that are greater.
+	const text = `SELECT ` + versionColumns + ` FROM version v JOIN artifact a ON a.digest = v.artifact WHERE v.model = $1`
+	if n != 0 {
+		found, err := one(ctx, v.conn, readVersion, text+` AND v.number = $2`, string(model), n)
+		return found.Version, err
+	}
+	found, err := one(ctx, v.conn, readVersion, text+` ORDER BY v.number DESC LIMIT 1`, string(model))
 	return found.Version, err
 }
 
