@@ -101,6 +101,7 @@ type Dialect struct {
 	Path func(t Target, model string) string
 
 	Keys     []Key    // where a client's key may stand, the first is how the upstream wants it
+	QueryKey string   // the parameter of the query that a client's key may stand in; "": none
 	Fixed    []Field  // header fields that every request to the upstream has
 	Request  []string // header fields of the client that may pass
 	Response []string // header fields of the upstream that may pass
@@ -169,6 +170,7 @@ type Request struct {
 // Places say where a dialect's request is changed.
 type Places struct {
 	Model     wire.Value   // the string; Missing: the path names the model
+	Prefix    string       // of the name there
 	MaxOutput []wire.Value // numbers that bound the output
 	MaxAt     []string     // where the bound goes if there is none: a path of names
 	Logprobs  []Member     // what asks for log-probabilities
@@ -261,8 +263,8 @@ func replace(e *wire.Edits, d *wire.Doc, p chat.Part, start, end int, text []byt
 func (r *Request) Bytes() ([]byte, error) {
 	edits := r.edits.Clone()
 	if r.model != "" && r.Places.Model.Kind() == wire.String {
-		if now, _ := r.Places.Model.Text(); now != r.model {
-			edits.Replace(r.Places.Model, wire.AppendString(nil, []byte(r.model)))
+		if now, _ := r.Places.Model.Text(); now != r.Places.Prefix+r.model {
+			edits.Replace(r.Places.Model, wire.AppendString(nil, []byte(r.Places.Prefix+r.model)))
 		}
 	}
 	if r.max > 0 {

@@ -1,6 +1,7 @@
 package dialect
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -61,9 +62,26 @@ func table(loose bool, rows []Row) *Table {
 			}
 			t.how[name] = r.How
 			t.folded[t.fold(name)] = name
+			if loose {
+				t.how[Snake(name)] = r.How
+			}
 		}
 	}
 	return t
+}
+
+// Snake returns a lowerCamelCase name with underscores instead.
+func Snake(name string) string {
+	var b []byte
+	for i := range len(name) {
+		c := name[i]
+		if 'A' <= c && c <= 'Z' {
+			b = append(b, '_')
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
 
 // fold returns the name as a reader sees it that ignores case.
@@ -90,9 +108,19 @@ func (t *Table) Check(r *Request, where string, object wire.Value, o *Options) e
 	if where != "" {
 		where += "."
 	}
+	var seen map[string]bool
+	if t.loose {
+		seen = map[string]bool{}
+	}
 	for name, v := range object.Members() {
 		how, known := t.how[name]
 		meant := name
+		if t.loose {
+			if seen[t.fold(name)] {
+				return Refuse("field %s%q is there in two spellings", where, name)
+			}
+			seen[t.fold(name)] = true
+		}
 		if !known {
 			if meant, known = t.folded[t.fold(name)]; known {
 				if how = t.how[meant]; how != Never && how != Permit {
@@ -243,6 +271,32 @@ func (r *Request) MaxOutput(object wire.Value, o *Options, names ...string) erro
 		r.SetMaxOutput(o.Caps.MaxOutput)
 	}
 	return nil
+}
+
+// ReadTemperature reads the member temperature.
+func (r *Request) ReadTemperature(object wire.Value) error {
+	t := object.Get("temperature")
+	if t.Kind() == wire.Missing || t.Kind() == wire.Null {
+		return nil
+	}
+	f, ok := t.Float()
+	if !ok {
+		return Refuse("temperature is not a number")
+	}
+	r.Params.Temperature = &f
+	return nil
+}
+
+// Index reads a whole number that indexes something; missing is none.
+func Index(v wire.Value, none, most int) (int, error) {
+	if v.Kind() == wire.Missing {
+		return none, nil
+	}
+	n, ok := v.Int()
+	if !ok || n < 0 || n > int64(most) {
+		return 0, fmt.Errorf("an index is not a number up to %d", most)
+	}
+	return int(n), nil
 }
 
 // Stop looks at a stop list: a string, or strings not more than the cap.

@@ -60,7 +60,7 @@ func says(m wire.Value, choice int, cites []dialect.Member, add adder) error {
 		case "tool_calls":
 			i := 0
 			for c := range v.Items() {
-				at, err := number(c.Get("index"), maxIndex)
+				at, err := dialect.Index(c.Get("index"), 0, maxIndex)
 				if err != nil {
 					return err
 				}
@@ -121,7 +121,7 @@ func chatAnswer(a *dialect.Answer, root wire.Value) error {
 		a.Logprobs = append(a.Logprobs, dialect.Member{In: root, Value: v})
 	}
 	for c := range cs.Items() {
-		i, err := number(c.Get("index"), maxIndex)
+		i, err := dialect.Index(c.Get("index"), 0, maxIndex)
 		if err != nil {
 			return err
 		}
@@ -220,7 +220,7 @@ func chunk(e *dialect.Event, root wire.Value, h *head) error {
 	}
 	e.UsageOnly = e.Counted && cs.Len() == 0
 	for c := range cs.Items() {
-		i, err := number(c.Get("index"), maxIndex)
+		i, err := dialect.Index(c.Get("index"), 0, maxIndex)
 		if err != nil {
 			return err
 		}

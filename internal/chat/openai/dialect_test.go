@@ -2,7 +2,6 @@ package openai_test
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/dialecttest"
 	"github.com/modelwarden/warden/internal/chat/openai"
-	"github.com/modelwarden/warden/internal/chat/wire"
 )
 
 var (
@@ -27,27 +25,37 @@ const say = `"messages":[{"role":"user","content":"hi"}]`
 // must permit is refused without.
 func TestGovernedFields(t *testing.T) {
 	d := openai.Dialect()
-	for name, how := range openai.ChatFields().Names() {
-		for _, spelt := range []string{strings.ToUpper(name[:1]) + name[1:], fmt.Sprintf(`\u%04x%s`, name[0], name[1:])} {
-			body := `{"model":"m","` + spelt + `":null,` + say + `}`
-			_, err := d.Decode(toChat, dialect.None, []byte(body), dialect.DefaultOptions())
-			if how != dialect.Pass && !errors.Is(err, dialect.ErrRequest) && !errors.Is(err, wire.ErrSyntax) {
-				t.Errorf("%s: %v", body, err)
-			}
+	for name, table := range openai.Tables() {
+		switch name {
+		case "chat":
+			dialecttest.Governed(t, d, toChat, table, `{%s"model":"m","messages":[{"role":"user","content":"hi"}]}`)
+		case "message":
+			dialecttest.Governed(t, d, toChat, table, `{"model":"m","messages":[{%s"role":"user","content":"hi"}]}`)
+		case "part":
+			dialecttest.Governed(t, d, toChat, table, `{"model":"m","messages":[{"role":"user","content":[{%s"type":"text","text":"hi"}]}]}`)
+		case "tool":
+			dialecttest.Governed(t, d, toChat, table, `{"model":"m","messages":[{"role":"user","content":"x"}],"tools":[{%s"type":"function","function":{"name":"f"}}]}`)
+		case "call":
+			dialecttest.Governed(t, d, toChat, table, `{"model":"m","messages":[{"role":"assistant","tool_calls":[{%s"id":"x","type":"function","function":{"name":"f","arguments":"{}"}}]}]}`)
+		case "responses":
+			dialecttest.Governed(t, d, toResponses, table, `{%s"model":"m","input":"x"}`)
+		case "item":
+			dialecttest.Governed(t, d, toResponses, table, `{"model":"m","input":[{%s"type":"message","role":"user","content":"x"}]}`)
+		case "input":
+			dialecttest.Governed(t, d, toResponses, table, `{"model":"m","input":[{"role":"user","content":[{%s"type":"input_text","text":"hi"}]}]}`)
+		case "responses_tool":
+			dialecttest.Governed(t, d, toResponses, table, `{"model":"m","input":"x","tools":[{%s"type":"function","name":"f"}]}`)
+		case "embed":
+			dialecttest.Governed(t, d, toEmbed, table, `{%s"model":"m","input":"x"}`)
+		default:
+			t.Errorf("no body for table %s", name)
 		}
-		o := dialect.DefaultOptions()
-		body := `{"model":"m","` + name + `":null,` + say + `}`
-		if name == "model" || name == "messages" {
-			continue
-		}
-		_, err := d.Decode(toChat, dialect.None, []byte(body), o)
-		if refused := how == dialect.Never || how == dialect.Permit; refused != (err != nil) {
-			t.Errorf("%s: %v", body, err)
-		}
-		o.Permit = []string{name}
-		if _, err := d.Decode(toChat, dialect.None, []byte(body), o); (how == dialect.Never) != (err != nil) {
-			t.Errorf("permitted %s: %v", body, err)
-		}
+	}
+}
+
+func TestHostile(t *testing.T) {
+	for _, h := range dialecttest.Hostile() {
+		dialecttest.Refused(t, openai.Dialect(), toChat, `{"model":"m","user":`+h+`,`+say+`}`, `{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x","y":`+h+`}]}]}`)
 	}
 }
 
@@ -107,24 +115,11 @@ func TestParts(t *testing.T) {
 	if r == nil {
 		t.Fatal("refused")
 	}
-	var got []string
-	for _, m := range r.Messages {
-		for _, p := range m.Parts {
-			s := fmt.Sprintf("%s/%s:%s", m.Role, p.Kind, p.Text)
-			if p.Call != nil {
-				s += "@" + p.Call.Name
-			}
-			if p.Blob != nil {
-				s += fmt.Sprintf("%s+%d", p.Blob.MediaType, p.Blob.Size)
-			}
-			got = append(got, s)
-		}
-	}
 	want := []string{
 		"system/text:s", "user/text:look", "user/image:image/png+2", "user/audio:audio/wav+2", "user/text:t", "user/unknown:b",
 		"assistant/reasoning:hm", `assistant/tool_call:{"n":1}@read_mail`, "tool/tool_result:mail 😀 text@read_mail",
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, dialecttest.Said(r)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	if string(r.Schema) != `{"a":1}` || len(r.Tools) != 1 || r.Tools[0].Name != "read_mail" || string(r.Tools[0].Schema) != `{"type":"object"}` {

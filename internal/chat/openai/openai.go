@@ -5,10 +5,8 @@
 package openai
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"strconv"
 
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
@@ -203,15 +201,3 @@ func usage(u wire.Value) (chat.Usage, bool) {
 
 // Models returns the body of GET /v1/models for these names.
 func Models(names []string) ([]byte, error) { return models(names), nil }
-
-// number returns a whole number that indexes something, at most most.
-func number(v wire.Value, most int64) (int, error) {
-	if v.Kind() == wire.Missing {
-		return 0, nil
-	}
-	n, ok := v.Int()
-	if !ok || n < 0 || n > most {
-		return 0, errors.New("an index is not a number up to " + strconv.FormatInt(most, 10))
-	}
-	return int(n), nil
-}

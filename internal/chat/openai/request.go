@@ -28,8 +28,13 @@ var chatFields = dialect.Fields(slices.Concat([]dialect.Row{
 		add_special_tokens cache_salt request_id`},
 }, shared)...)
 
-// ChatFields returns the fields of a chat completion with their treatment.
-func ChatFields() *dialect.Table { return chatFields }
+// Tables returns what the dialect knows of fields, by the kind of object.
+func Tables() map[string]*dialect.Table {
+	return map[string]*dialect.Table{
+		"chat": chatFields, "message": messageFields, "part": partFields, "tool": toolFields, "call": callFields,
+		"responses": responsesFields, "item": itemFields, "input": inputFields, "responses_tool": responseToolFields, "embed": embedFields,
+	}
+}
 
 // messageFields are those of one message.
 var messageFields = dialect.Fields(
@@ -120,7 +125,7 @@ func params(r *dialect.Request, root wire.Value, o *dialect.Options) (err error)
 	if _, err = dialect.Capped(root, "best_of", o.Caps.Choices); err != nil {
 		return err
 	}
-	if err := temperature(r, root); err != nil {
+	if err := r.ReadTemperature(root); err != nil {
 		return err
 	}
 	if err := logprobs(r, root, o); err != nil {
@@ -145,19 +150,6 @@ func params(r *dialect.Request, root wire.Value, o *dialect.Options) (err error)
 		}
 		r.Schema = js.Get("schema").Raw()
 	}
-	return nil
-}
-
-func temperature(r *dialect.Request, root wire.Value) error {
-	t := root.Get("temperature")
-	if t.Kind() == wire.Missing || t.Kind() == wire.Null {
-		return nil
-	}
-	f, ok := t.Float()
-	if !ok {
-		return dialect.Refuse("temperature is not a number")
-	}
-	r.Params.Temperature = &f
 	return nil
 }
 

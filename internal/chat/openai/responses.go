@@ -58,7 +58,7 @@ func readResponses(r *dialect.Request, root wire.Value, o *dialect.Options) (err
 		return err
 	}
 	r.Places.MaxAt = []string{"max_output_tokens"}
-	if err := temperature(r, root); err != nil {
+	if err := r.ReadTemperature(root); err != nil {
 		return err
 	}
 	if err := responsesLogprobs(r, root, o); err != nil {

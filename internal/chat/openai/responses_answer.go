@@ -200,16 +200,16 @@ var texts = map[string]struct {
 var silent = []string{"response.created", "response.in_progress", "response.queued"}
 
 func responsesEvent(e *dialect.Event, kind string, root wire.Value, st *responsesState) error {
-	at, err := number(root.Get("output_index"), maxIndex)
+	at, err := dialect.Index(root.Get("output_index"), 0, maxIndex)
 	if err != nil {
 		return err
 	}
-	in, err := number(root.Get("content_index"), summaryAt-1)
+	in, err := dialect.Index(root.Get("content_index"), 0, summaryAt-1)
 	if err != nil {
 		return err
 	}
 	if v := root.Get("summary_index"); v.Kind() != wire.Missing {
-		if in, err = number(v, summaryAt-1); err != nil {
+		if in, err = dialect.Index(v, 0, summaryAt-1); err != nil {
 			return err
 		}
 		in += summaryAt
