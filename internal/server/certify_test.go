@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,5 +73,40 @@ func TestQuarantineCertifies(t *testing.T) {
 	}
 	if a := r.state(d); a.State() != registry.Admitted {
 		t.Errorf("released = %+v", a)
+	}
+}
+
+// Where witnesses are required, the first page and a verification say that none
+// has signed what is older than ten minutes.
+func TestWitnessesRequired(t *testing.T) {
+	cfg, opts := testConfig(t.TempDir()), testOptions()
+	cfg.Audit.WitnessesRequired = 1
+	var late atomic.Int64 // nanoseconds that the clock is ahead
+	opts.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	r := start(t, cfg, opts)
+	ask := func(method, path, body string) (out struct {
+		OK          bool
+		Unwitnessed string
+		Required    int `json:"witnesses_required"`
+	}) {
+		t.Helper()
+		if code := r.call(method, path, body, &out); code != http.StatusOK {
+			t.Fatalf("%s = %d", path, code)
+		}
+		return out
+	}
+	if x := ask(http.MethodPost, "/api/v1/audit/verify", "{}"); !x.OK || x.Unwitnessed != "" || x.Required != 1 {
+		t.Errorf("at first: %+v", x)
+	}
+	late.Store(int64(time.Hour))
+	if x := ask(http.MethodPost, "/api/v1/audit/verify", "{}"); !x.OK || x.Unwitnessed == "" {
+		t.Errorf("an hour later: %+v", x)
+	}
+	if x := ask(http.MethodGet, "/api/v1/posture", ""); x.Unwitnessed == "" {
+		t.Errorf("first page: %+v", x)
+	}
+	cfg.Audit.WitnessesRequired = -1
+	if err := cfg.Check(); err == nil {
+		t.Error("-1 required witnesses are accepted")
 	}
 }
