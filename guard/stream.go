@@ -68,8 +68,9 @@ type StreamConfig struct {
 	// come back in what people read, not in what tools get.
 	Restore map[string]string
 
-	// Decide answers for the policy. It overrides what the rules say.
-	Decide func(warden.Finding) warden.Effect
+	// Decide answers for the policy: it is given what configuration or rule say,
+	// and returns what is done.
+	Decide func(f warden.Finding, effect warden.Effect) warden.Effect
 
 	MaxBytes    int64 // of all lanes; 0: 8 MiB
 	MaxFindings int   // that are kept; 0: 1,000
@@ -325,11 +326,16 @@ func (s *Stream) allowed(rule warden.RuleID, whole string) bool {
 	return false
 }
 
-// effect is what the policy, else the configuration, else the rule says.
+// effect is what the policy makes of what the configuration, else the rule says.
 func (s *Stream) effect(f warden.Finding, own warden.Effect) warden.Effect {
+	e := s.configured(f, own)
 	if s.cfg.Decide != nil {
-		return s.cfg.Decide(f)
+		e = s.cfg.Decide(f, e)
 	}
+	return e
+}
+
+func (s *Stream) configured(f warden.Finding, own warden.Effect) warden.Effect {
 	if e, ok := s.cfg.Rules[f.Rule]; ok {
 		return e
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"syscall"
 	"time"
@@ -51,9 +50,8 @@ func (d dialGuard) check(addr netip.Addr) error {
 	return nil
 }
 
-// client returns a client that follows no redirect, uses no proxy from the
-// environment, asks for no compression and checks every address.
-func (d dialGuard) client(idle time.Duration) *http.Client {
+// dial connects, and checks every address.
+func (d dialGuard) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		ap, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -61,18 +59,5 @@ func (d dialGuard) client(idle time.Duration) *http.Client {
 		}
 		return d.check(ap.Addr())
 	}}
-	return &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, DisableCompression: true, MaxIdleConnsPerHost: 64, IdleConnTimeout: 90 * time.Second,
-			ResponseHeaderTimeout: idle, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
-		},
-	}
-}
-
-// Close ends idle connections to upstreams.
-func (g *Gateway) Close() {
-	for _, r := range *g.routes.Load() {
-		r.client.CloseIdleConnections()
-	}
+	return dialer.DialContext(ctx, network, address)
 }

@@ -5,15 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/modelwarden/warden/internal/chat/openai"
+	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/wire"
+	"github.com/modelwarden/warden/internal/gateway/direct"
+	"github.com/modelwarden/warden/internal/policy"
 )
 
 // maxHops is how many gateways like this one a request may pass.
@@ -43,75 +45,149 @@ func (g *Gateway) loops(h http.Header) bool {
 // maxExchange is the longest that an exchange may take.
 const maxExchange = time.Hour
 
-// forward sends body to the upstream and its answer back.
-func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, x *exchange, body []byte) {
-	ctx, cancel := context.WithTimeout(r.Context(), maxExchange)
+// maxHeader is the longest value of a client's header field that is passed on.
+const maxHeader = 1 << 10
+
+// body returns the bytes that go to a target.
+func (x *exchange) body(t *target) ([]byte, error) {
+	req := x.req
+	if t != x.target { // an edited request cannot be edited again: this one begins anew
+		var err error
+		if req, err = x.dialect.Decode(x.to, x.r.Header.Get, x.raw, x.route.Options); err != nil {
+			return nil, err
+		}
+		x.req, x.target = req, t
+	}
+	name := t.UpstreamModel
+	if name == "" {
+		name = x.route.Name
+	}
+	req.SetModel(name)
+	if x.maxOutput > 0 {
+		req.SetMaxOutput(x.maxOutput)
+	}
+	if x.route.Shape.Logprobs {
+		req.StripLogprobs()
+	}
+	req.ForceUsage()
+	return req.Bytes()
+}
+
+// send sends the request to a target.
+func (g *Gateway) send(ctx context.Context, x *exchange, t *target) (*http.Response, error) {
+	body, err := x.body(t)
+	if err != nil {
+		return nil, err
+	}
+	head := append(slices.Clip(t.head),
+		direct.Field{Name: "Accept", Value: "application/json, text/event-stream, application/x-ndjson"},
+		direct.Field{Name: "Via", Value: strings.Join(append(hops(x.r.Header), "1.1 "+g.id), ", ")})
+	mediaType := "application/json"
+	if len(x.req.Tail) > 0 {
+		mediaType = "application/octet-stream"
+		head = append(head, direct.Field{Name: "Inference-Header-Content-Length", Value: strconv.Itoa(x.req.HeadLen())})
+	}
+	head = append(head, direct.Field{Name: "Content-Type", Value: mediaType})
+	for _, name := range t.dialect.Request { // an allow-list: nothing else of the client's header goes on
+		if v := x.r.Header.Get(name); v != "" && len(v) <= maxHeader && !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > 0x7e }) {
+			head = append(head, direct.Field{Name: name, Value: v})
+		}
+	}
+	model := t.UpstreamModel
+	if model == "" {
+		model = x.route.Name
+	}
+	return t.client.Do(ctx, &direct.Request{Method: http.MethodPost, Target: t.path(x.to, model), Header: head, Body: body})
+}
+
+// ask sends the request to the target, and once more to the next one that is
+// admitted if the first did not take it. Nothing was answered until then.
+func (g *Gateway) askUpstream(ctx context.Context, x *exchange) (*http.Response, error) {
+	x.sentAt = time.Now()
+	t := x.target
+	resp, err := g.send(ctx, x, t)
+	if !refusedToTry(resp, err) {
+		return resp, err
+	}
+	for _, next := range x.route.targets[slices.Index(x.route.targets, t)+1:] {
+		adm := g.admit(ctx, x.route, next)
+		if !adm.open || next.dialect != t.dialect {
+			continue
+		}
+		if resp != nil {
+			resp.Body.Close() //nolint:errcheck // its answer is not wanted
+		}
+		g.cfg.Log.WarnContext(ctx, "upstream does not take the request: the next one is asked", slog.String("route", x.route.Name), slog.String("request", x.id))
+		x.adm = adm
+		return g.send(ctx, x, next)
+	}
+	return resp, err
+}
+
+func refusedToTry(resp *http.Response, err error) bool {
+	if err != nil {
+		return errors.Is(err, direct.ErrNotSent)
+	}
+	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
+}
+
+// forward sends the request to the upstream and its answer back.
+func (g *Gateway) forward(ctx context.Context, x *exchange) {
+	ctx, cancel := context.WithTimeout(ctx, maxExchange)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, x.route.url.String(), bytes.NewReader(body))
+	resp, err := g.askUpstream(ctx, x)
 	if err != nil {
-		g.bad(w, x, err)
+		g.failed(x, err)
 		return
 	}
-	// An allow-list: no header of the client reaches the upstream.
-	req.Header = http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json, text/event-stream"}, "User-Agent": {"warden-gateway"}}
-	req.Header.Set("Via", strings.Join(append(hops(r.Header), "1.1 "+g.id), ", "))
-	if c := x.route.Credential.Reveal(); c != "" {
-		req.Header.Set("Authorization", "Bearer "+c)
-	}
-	resp, err := x.route.client.Do(req)
-	if err != nil {
-		g.failed(w, r, x, err)
-		return
-	}
-	idle := time.AfterFunc(g.cfg.Idle, cancel) // a silent upstream is cut off
-	defer idle.Stop()
-	resp.Body = &alive{resp.Body, idle, g.cfg.Idle}
+	x.first = time.Since(x.sentAt)
+	g.metrics.first.WithLabelValues(x.route.Name).Observe(x.first.Seconds())
 	defer resp.Body.Close() //nolint:errcheck // only read
 	mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
 	switch {
 	case resp.StatusCode != http.StatusOK && resp.StatusCode < 400:
-		g.bad(w, x, fmt.Errorf("upstream answers with status %d; redirects are not followed", resp.StatusCode))
+		g.bad(x, fmt.Errorf("upstream answers with status %d; redirects are not followed", resp.StatusCode))
 	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusProxyAuthRequired:
 		// It speaks of the route's credential, not of the client's.
-		g.bad(w, x, fmt.Errorf("upstream refuses the credential of the route (status %d)", resp.StatusCode))
-	case strings.TrimSpace(strings.ToLower(mediaType)) == "text/event-stream" && resp.StatusCode == http.StatusOK:
-		g.stream(w, r, x, resp.Body)
+		g.bad(x, fmt.Errorf("upstream refuses the credential of the route (status %d)", resp.StatusCode))
+	case resp.StatusCode == http.StatusOK && x.comesInPieces(mediaType):
+		stream, err := x.target.dialect.Stream(x.to, mediaType, resp.Body)
+		if err != nil {
+			g.bad(x, err)
+			return
+		}
+		g.stream(ctx, x, resp.Header, stream)
 	default:
-		g.whole(w, r, x, resp)
+		g.whole(ctx, x, resp)
 	}
 }
 
-// An alive body puts off its timer at every byte that comes.
-type alive struct {
-	io.ReadCloser
-	idle *time.Timer
-	wait time.Duration
-}
-
-// Read implements [io.Reader].
-func (a *alive) Read(p []byte) (int, error) {
-	n, err := a.ReadCloser.Read(p)
-	if n > 0 {
-		a.idle.Reset(a.wait)
+// comesInPieces reports whether an answer is a stream: what the upstream sends
+// says so, and where both forms look alike, what the request asked for.
+func (x *exchange) comesInPieces(mediaType string) bool {
+	switch mediaType {
+	case dialect.SSE.MediaType(), dialect.NDJSON.MediaType(), "application/jsonl", "application/stream+json":
+		return true
 	}
-	return n, err
+	return x.req.Stream && x.target.dialect.Name == "gemini"
 }
 
 // failed answers for an exchange that ended in err: nobody if the client went.
-func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
-	if r.Context().Err() != nil {
+func (g *Gateway) failed(x *exchange, err error) {
+	if x.r.Context().Err() != nil {
 		x.end = "client_gone"
 		return
 	}
-	g.bad(w, x, err)
+	g.bad(x, err)
 }
 
 // bad answers for an upstream that gave nothing to pass on. The cause is in the
 // log only: it can name hosts of the inside.
-func (g *Gateway) bad(w http.ResponseWriter, x *exchange, err error) {
+func (g *Gateway) bad(x *exchange, err error) {
 	x.end, x.status = "upstream_error", http.StatusBadGateway
 	g.cfg.Log.Warn("upstream failed", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
-	refuse(w, refusal{status: http.StatusBadGateway, code: "upstream_error", message: "the upstream of this route failed"})
+	g.refuse(x, refusal{status: http.StatusBadGateway, code: "upstream_error", message: "the upstream of this route failed"})
 }
 
 const (
@@ -122,66 +198,135 @@ const (
 // whole passes an answer that is not a stream. It is read to its end first, so
 // that a truncated answer becomes an error and never a short success, and one
 // of a model that was withdrawn meanwhile is not given out.
-func (g *Gateway) whole(w http.ResponseWriter, r *http.Request, x *exchange, resp *http.Response) {
+func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 	limit := int64(maxAnswer)
 	if resp.StatusCode >= 400 {
 		limit = maxError
 	}
 	body, release, err := g.load.read(resp.Body, limit)
 	defer release()
-	if err == nil {
-		err = x.acceptable(body, resp.StatusCode)
-	}
 	if err != nil {
-		g.failed(w, r, x, err)
+		g.failed(x, err)
 		return
 	}
-	if x.adm = g.admit(r.Context(), x.route); !x.adm.open {
+	if resp.StatusCode >= 400 {
+		err = x.acceptable(body)
+	} else {
+		body, err = g.answer(x, resp, body)
+	}
+	if errors.Is(err, errBlocked) {
+		g.blocked(x)
+		return
+	}
+	if err != nil {
+		g.failed(x, err)
+		return
+	}
+	if x.adm = g.admit(ctx, x.route, x.target); !x.adm.open {
 		ref := g.closed(x)
 		x.end, x.status = "withdrawn", ref.status
-		refuse(w, *ref)
+		g.refuse(x, *ref)
 		return
 	}
 	x.end, x.status, x.sent = "complete", resp.StatusCode, int64(len(body))
-	if ra := resp.Header.Get("Retry-After"); ra != "" && len(ra) < 40 {
-		w.Header().Set("Retry-After", ra)
+	x.passHeaders(resp.Header)
+	x.timing()
+	h := x.w.Header()
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // shows when it is written
-	w.WriteHeader(resp.StatusCode)
-	if _, err := w.Write(body); err != nil {
+	h.Set("X-Content-Type-Options", "nosniff")
+	x.rc.SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // shows when it is written
+	x.w.WriteHeader(resp.StatusCode)
+	if _, err := x.w.Write(body); err != nil {
 		x.end = "client_gone"
 	}
+}
+
+// passHeaders passes on the fields of the upstream's header that the dialect
+// lists.
+func (x *exchange) passHeaders(from http.Header) {
+	h := x.w.Header()
+	for _, name := range x.target.dialect.Response {
+		if v := from.Get(name); v != "" && len(v) <= maxHeader {
+			h.Set(name, v)
+		}
+	}
+}
+
+// timing tells the client how long the gateway and the upstream took until the
+// first byte.
+func (x *exchange) timing() {
+	ms := func(d time.Duration) string { return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 2, 64) }
+	own := x.sentAt.Sub(x.begun)
+	if x.guarded > 0 {
+		x.w.Header().Set("Server-Timing", "warden;dur="+ms(own)+", guard;dur="+ms(x.guarded)+", upstream;dur="+ms(x.first))
+		return
+	}
+	x.w.Header().Set("Server-Timing", "warden;dur="+ms(own)+", upstream;dur="+ms(x.first))
 }
 
 // answerTime is how long a client may take to read a whole answer.
 const answerTime = 5 * time.Minute
 
-var errSecret = errors.New("the answer holds the credential of the route")
+var (
+	errSecret  = errors.New("the answer holds the credential of the route")
+	errBlocked = errors.New("a guard does not let the answer pass")
+)
 
-// acceptable checks that body is a whole answer of the dialect, and reads what
-// it cost.
-func (x *exchange) acceptable(body []byte, status int) error {
+// acceptable checks that body is a whole error of the dialect.
+func (x *exchange) acceptable(body []byte) error {
 	lim := wire.DefaultLimits()
-	lim.Bytes, lim.Values, lim.Keep = maxAnswer, 4_000_000, 1
+	lim.Bytes, lim.Keep = maxError, 2
 	doc, err := wire.Parse(body, lim)
 	switch {
 	case err != nil:
 		return err
-	case doc.Root().Kind() != wire.Object:
-		return errors.New("the answer is not an object")
-	case status >= 400 && doc.Root().Get("error").Kind() == wire.Missing:
-		return fmt.Errorf("status %d without an error of the dialect", status)
+	case doc.Root().Kind() != wire.Object || !x.target.dialect.Failed(doc.Root()):
+		return errors.New("an error that is not of the dialect")
 	case x.leaks(body):
 		return errSecret
 	}
-	x.usage, _ = openai.Usage(doc.Root().Get("usage").Raw())
 	return nil
+}
+
+// answer reads a whole answer, looks at it and returns what is given out: the
+// very bytes that came if nothing had to be changed.
+func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte, error) {
+	if x.leaks(body) {
+		return nil, errSecret
+	}
+	a, err := x.target.dialect.Answer(x.to, resp.Header.Get, body, dialect.AnswerLimits())
+	if err != nil {
+		return nil, err
+	}
+	x.usage, x.counted = a.Usage, a.Counted
+	for _, t := range a.Texts {
+		x.said += int64(len(t.Text))
+	}
+	if x.route.Shape.Logprobs {
+		a.StripLogprobs()
+	}
+	if shape := x.shape(); len(a.Scores) > 0 && (shape.Top > 0 || shape.LabelOnly || shape.Round || shape.Noise != nil) {
+		if err := a.Shape(shape); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.guardAnswer(x, a); err != nil {
+		return nil, err
+	}
+	out, err := a.Bytes()
+	if err == nil && len(a.Tail) > 0 {
+		x.w.Header().Set("Content-Type", "application/octet-stream")
+		x.w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(a.HeadLen()))
+	}
+	return out, err
 }
 
 // leaks reports whether an upstream sends back the credential it was given.
 func (x *exchange) leaks(b []byte) bool {
-	c := x.route.Credential.Reveal()
+	c := x.target.Credential.Reveal()
 	return len(c) >= 8 && bytes.Contains(b, []byte(c))
 }
+
+func oneChoice() policy.Asked { return policy.Asked{Choices: 1} }

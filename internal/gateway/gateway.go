@@ -1,7 +1,7 @@
-// Package gateway is the inference proxy: identity → decode → admission of the
-// model → policy → forward the original bytes → record. It refuses every route
-// whose model's digest is denied, quarantined or unknown, and fails closed when
-// it cannot ask. It sees services, never SQL.
+// Package gateway is the inference proxy: identity → decode → policy → admission
+// of the model → limits → guard → forward the original bytes → guard → settle →
+// record. It refuses every route whose model's digest is denied, quarantined or
+// unknown, and fails closed when it cannot ask. It sees services, never SQL.
 package gateway
 
 import (
@@ -12,85 +12,64 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
-	"net/url"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/audit"
+	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/openai"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 )
 
-// ErrRoute is wrapped by errors about routes that cannot be served.
-var ErrRoute = errors.New("invalid route")
-
-// A Route is one public model name and what stands behind it.
-type Route struct {
-	Name          string         // what clients send as model
-	Model         string         // registry reference: digest, namespace/model@number or namespace/model (newest)
-	Upstream      string         // base URL; "/chat/completions" is added
-	UpstreamModel string         // what the upstream calls it; "" means Name
-	Credential    access.Secret  // sent to the upstream as a bearer token; may be empty
-	AllowPrivate  []netip.Prefix // private address ranges that the upstream may be in
-	Demo          bool
-}
-
-// A Config is what a Gateway needs; Log and the durations may be zero.
+// A Config is what a Gateway needs; all from Token on may be zero.
 type Config struct {
 	Registry *registry.Service
 	Judge    *registry.Judge
 	Access   *access.Service
 	Now      func() time.Time
-	Log      *slog.Logger
-	MaxStale time.Duration // how long an answer of the registry holds when it cannot be asked again; zero: 5 s
-	Idle     time.Duration // longest silence of an upstream; zero: 60 s
+
+	Token   func(ctx context.Context, token string) (access.Identity, error) // who holds a signed token of a provider
+	Peer    func(r *http.Request) (access.Identity, bool)                    // who holds the client certificate of a connection
+	Limits  []limit.Rule                                                     // besides those of routes
+	Shared  limit.Shared                                                     // counts with other replicas; nil: there are none
+	Metrics prometheus.Registerer
+	Log     *slog.Logger
+	// QueryKeys lets clients of Gemini give their key in the address.
+	QueryKeys bool
+	MaxStale  time.Duration // how long an answer of the registry holds when it cannot be asked again; zero: 5 s
+	Idle      time.Duration // longest silence of an upstream; zero: 60 s
 }
 
 // A Gateway serves routes. Make one with New, run Serve beside its Handler.
 type Gateway struct {
-	cfg  Config
-	id   string // names this gateway to others, against loops
-	rec  *recorder
-	load *load
+	cfg      Config
+	id       string // names this gateway to others, against loops
+	dialects []*dialect.Dialect
+	keys     *access.Cache
+	limits   *limit.Limiter
+	rec      *recorder
+	load     *load
+	metrics  *metrics
 
 	routes     atomic.Pointer[map[string]*route]
+	mixed      atomic.Bool   // routes differ in what requests may hold
 	generation atomic.Uint64 // counts changes in the registry
 	fresh      atomic.Int64  // Unix nanoseconds of the last successful look at the registry
 
 	mu sync.Mutex // serialises changes of routes
 }
 
-type route struct {
-	Route
-	url    *url.URL
-	client *http.Client
-
-	requests, refused, tokens atomic.Uint64
-	last                      atomic.Int64 // Unix seconds
-
-	mu  sync.Mutex // guards adm
-	adm admission
+// dialects lists what clients may speak, and upstreams.
+func dialects() []*dialect.Dialect {
+	return []*dialect.Dialect{openai.Dialect()}
 }
-
-// An admission is what the registry and the policies say about a route's model.
-type admission struct {
-	valid      bool
-	generation uint64
-	at         time.Time
-	digest     warden.Digest
-	open       bool
-	reason     string
-	because    []string
-}
-
-// admissionAge is how long an admission is believed without any change.
-const admissionAge = 10 * time.Second
 
 // New checks cfg. It starts nothing.
 func New(cfg Config) (*Gateway, error) {
@@ -101,129 +80,42 @@ func New(cfg Config) (*Gateway, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.MaxStale, cfg.Idle = cmp.Or(cfg.MaxStale, 5*time.Second), cmp.Or(cfg.Idle, time.Minute)
-	g := &Gateway{cfg: cfg, id: "warden-" + rand.Text(), rec: newRecorder(cfg.Registry, cfg.Log), load: newLoad()}
+	limits, err := limit.New(limit.Config{Rules: cfg.Limits, Now: cfg.Now, Shared: cfg.Shared})
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(cfg.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	g := &Gateway{
+		cfg: cfg, id: "warden-" + rand.Text(), dialects: dialects(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
+		rec: newRecorder(cfg.Registry, cfg.Log), load: newLoad(), metrics: m,
+	}
 	g.routes.Store(&map[string]*route{})
 	return g, nil
 }
 
-// SetRoutes replaces the routes whose Demo mark is demo. On an error nothing is
-// changed.
-func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	next, gone := map[string]*route{}, []*route{}
-	for name, r := range *g.routes.Load() {
-		if r.Demo != demo {
-			next[name] = r
-		} else {
-			gone = append(gone, r)
-		}
+// Close ends idle connections to upstreams.
+func (g *Gateway) Close() {
+	for _, r := range *g.routes.Load() {
+		r.close()
 	}
-	for _, r := range routes {
-		u, err := url.Parse(r.Upstream)
-		switch {
-		case r.Name == "" || len(r.Name) > 200:
-			return fmt.Errorf("%w: a route needs a name of at most 200 bytes", ErrRoute)
-		case next[r.Name] != nil:
-			return fmt.Errorf("%w: route %q is there twice", ErrRoute, r.Name)
-		case r.Model == "":
-			return fmt.Errorf("%w: route %q names no registry model", ErrRoute, r.Name)
-		case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-			return fmt.Errorf("%w: route %q: upstream must be http(s)://host[:port][/path]", ErrRoute, r.Name)
+}
+
+func (g *Gateway) dialectOf(name string) *dialect.Dialect {
+	for _, d := range g.dialects {
+		if d.Name == name {
+			return d
 		}
-		r.Demo = demo
-		next[r.Name] = &route{Route: r, url: u.JoinPath("chat", "completions"), client: dialGuard{r.AllowPrivate}.client(g.cfg.Idle)}
-	}
-	g.routes.Store(&next)
-	for _, r := range gone {
-		r.client.CloseIdleConnections()
 	}
 	return nil
 }
 
-// A Status is what a Gateway says of one route.
-type Status struct {
-	Route
-	Digest                    warden.Digest
-	Open                      bool
-	Reason                    string
-	Requests, Refused, Tokens uint64
-	Last                      time.Time // zero: no request yet
-}
-
-// Routes returns the state of every route, by name.
-func (g *Gateway) Routes(ctx context.Context) []Status {
-	var out []Status
-	for _, r := range *g.routes.Load() {
-		a := g.admit(ctx, r)
-		st := Status{Route: r.Route, Digest: a.digest, Open: a.open, Reason: a.reason, Requests: r.requests.Load(), Refused: r.refused.Load(), Tokens: r.tokens.Load()}
-		if t := r.last.Load(); t > 0 {
-			st.Last = time.Unix(t, 0).UTC()
-		}
-		out = append(out, st)
-	}
-	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Name, b.Name) })
-	return out
-}
-
-// service is the principal that serves models.
-func service() warden.Principal { return warden.Principal{ID: "service:gateway"} }
-
-// admit says whether r's model may answer now. The answer is remembered until
-// the registry changes, at most admissionAge. If the registry cannot be asked,
-// the route is closed.
-func (g *Gateway) admit(ctx context.Context, r *route) admission {
-	gen, now := g.generation.Load(), g.cfg.Now()
-	// A clock that was set back makes an old look seem new: that is stale too.
-	if now.Sub(time.Unix(0, g.fresh.Load())).Abs() > g.cfg.MaxStale {
-		return admission{reason: "the registry cannot be asked", because: []string{"stale"}}
-	}
-	r.mu.Lock()
-	a := r.adm
-	r.mu.Unlock()
-	if a.valid && a.generation == gen && now.Sub(a.at).Abs() < admissionAge {
-		return a
-	}
-	a = g.ask(ctx, r, now)
-	a.generation = gen
-	if a.valid {
-		r.mu.Lock()
-		before := r.adm
-		r.adm = a
-		r.mu.Unlock()
-		if !before.valid || before.open != a.open || before.reason != a.reason {
-			g.tell(ctx, r, a)
-		}
-	}
-	return a
-}
-
-// tell logs that a route opened or closed, and why: the client's answer does not
-// say it to everybody.
-func (g *Gateway) tell(ctx context.Context, r *route, a admission) {
-	level, state := slog.LevelInfo, "open"
-	if !a.open {
-		level, state = slog.LevelWarn, "closed"
-	}
-	g.cfg.Log.LogAttrs(ctx, level, "route", slog.String("name", r.Name), slog.String("state", state), slog.String("model", r.Model), slog.String("reason", a.reason))
-}
-
-func (g *Gateway) ask(ctx context.Context, r *route, now time.Time) admission {
-	v, err := g.cfg.Registry.Find(ctx, r.Model)
-	if err != nil {
-		var we *warden.Error
-		if errors.As(err, &we) && we.Code == warden.CodeNotFound {
-			return admission{valid: true, at: now, reason: "model " + r.Model + " is not in the registry", because: []string{"not-registered"}}
-		}
-		return admission{reason: "the registry cannot be asked", because: []string{"unavailable"}}
-	}
-	dec, a, err := g.cfg.Judge.Artifact(ctx, service(), policy.Serve, v.Digest)
-	if err != nil {
-		return admission{reason: "the registry cannot be asked", because: []string{"unavailable"}}
-	}
-	out := admission{valid: true, at: now, digest: v.Digest, open: dec.Effect == warden.Allow, because: dec.Because, reason: a.Why()}
-	if !out.open && a.State() == registry.Admitted { // it was admitted, but policy does not let it serve now
-		out.reason = "policy: " + strings.Join(dec.Because, ", ")
+func (g *Gateway) dialectNames() []string {
+	var out []string
+	for _, d := range g.dialects {
+		out = append(out, d.Name)
 	}
 	return out
 }
@@ -238,6 +130,7 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.watch(ctx) })
 	wg.Go(func() { g.rec.run(ctx) })
+	wg.Go(func() { g.limits.Serve(ctx) }) //nolint:errcheck // it ends with ctx only
 	wg.Wait()
 	return nil
 }
@@ -254,6 +147,9 @@ func (g *Gateway) watch(ctx context.Context) {
 			epoch, err = r.Epoch(ctx)
 			return err
 		})
+		if err == nil {
+			err = g.keys.Refresh(ctx)
+		}
 		if err != nil {
 			return // fresh grows old, and routes close
 		}
@@ -265,7 +161,7 @@ func (g *Gateway) watch(ctx context.Context) {
 	}
 	look()
 	for _, r := range *g.routes.Load() { // a route that is closed from the start is told now, not at its first request
-		g.admit(ctx, r)
+		g.choose(ctx, r)
 	}
 	for {
 		select {

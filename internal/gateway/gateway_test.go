@@ -66,7 +66,7 @@ func newBench(t *testing.T, change ...func(*gateway.Config)) *bench {
 	b.Push("team/pending", "p.pkl", []byte("(dp0\nS'pending'\np1\nF0.5\ns."))
 	var routes []gateway.Route
 	for name, model := range map[string]string{"good": "team/good", "bad": "team/bad", "pending": "team/pending", "unknown": "team/unknown", "other": "team/good"} {
-		routes = append(routes, gateway.Route{Name: name, Model: model, Upstream: up.URL + "/v1", UpstreamModel: "real-" + name, Credential: credential, AllowPrivate: loopback()})
+		routes = append(routes, gateway.Route{Name: name, Target: gateway.Target{Model: model, Upstream: up.URL + "/v1", UpstreamModel: "real-" + name, Credential: credential, AllowPrivate: loopback()}})
 	}
 	if err := b.gw.SetRoutes(false, routes...); err != nil {
 		t.Fatal(err)
@@ -190,6 +190,11 @@ func TestWhole(t *testing.T) {
 	}
 }
 
+// delta is an event's data of a chat stream.
+func delta(text string) string {
+	return fmt.Sprintf(`{"id":"x","choices":[{"index":0,"delta":{"content":%q},"finish_reason":null}]}`, text)
+}
+
 func events(w http.ResponseWriter, texts ...string) {
 	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 	for _, s := range texts {
@@ -202,10 +207,10 @@ func TestStream(t *testing.T) {
 	b := newBench(t)
 	_, key := b.Key([]string{access.RoleClient})
 	for name, parts := range map[string][]string{
-		"lf":   {": hello\n\n", "data: {\"a\":1}\n\n", "id: 7\ndata: x\ndata: y\n\n", "data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n"},
-		"crlf": {"data: a\r\n\r\nda", "ta: b\r\n\r", "\ndata: [DONE]\r\n\r\n"},
-		"cr":   {"data: a\r\rdata: b\r", "\rdata: [DONE]\r\r"},
-		"big":  {"data: " + strings.Repeat("x", 600<<10) + "\n\n", "data: [DONE]\n\n"},
+		"lf":   {": hello\n\n", "data: " + delta("a") + "\n\n", "id: 7\ndata: {\"id\":\"x\",\ndata: \"choices\":[]}\n\n", "data: " + delta("") + "\n\ndata: [DONE]\n\n"},
+		"crlf": {"data: " + delta("a") + "\r\n\r\nda", "ta: " + delta("b") + "\r\n\r", "\ndata: [DONE]\r\n\r\n"},
+		"cr":   {"data: " + delta("a") + "\r\rdata: " + delta("b") + "\r", "\rdata: [DONE]\r\r"},
+		"big":  {"data: " + delta(strings.Repeat("x", 600<<10)) + "\n\n", "data: [DONE]\n\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.serve(func(w http.ResponseWriter, _ *http.Request) { events(w, parts...) })
@@ -269,18 +274,21 @@ func TestBadUpstream(t *testing.T) {
 		})
 	}
 	for name, up := range map[string]handler{
-		"no_end":       func(w http.ResponseWriter, _ *http.Request) { events(w, "data: a\n\n") },
-		"done_unended": func(w http.ResponseWriter, _ *http.Request) { events(w, "data: a\n\ndata: [DONE]\n") },
+		"no_end":       func(w http.ResponseWriter, _ *http.Request) { events(w, "data: "+delta("a")+"\n\n") },
+		"done_unended": func(w http.ResponseWriter, _ *http.Request) { events(w, "data: "+delta("a")+"\n\ndata: [DONE]\n") },
 		"dies_mid_event": func(w http.ResponseWriter, _ *http.Request) {
-			events(w, "data: a\n\ndata: b")
+			events(w, "data: "+delta("a")+"\n\ndata: b")
 			panic(http.ErrAbortHandler)
 		},
 		"event_too_big": func(w http.ResponseWriter, _ *http.Request) {
-			events(w, "data: a\n\ndata: "+strings.Repeat("x", 1<<20+1)+"\n\ndata: [DONE]\n\n")
+			events(w, "data: "+delta("a")+"\n\ndata: "+strings.Repeat("x", 1<<20+1)+"\n\ndata: [DONE]\n\n")
 		},
-		"goes_silent": func(w http.ResponseWriter, r *http.Request) { events(w, "data: a\n\n"); <-r.Context().Done() },
+		"goes_silent": func(w http.ResponseWriter, r *http.Request) {
+			events(w, "data: "+delta("a")+"\n\n")
+			<-r.Context().Done()
+		},
 		"echoes_our_key": func(w http.ResponseWriter, r *http.Request) {
-			events(w, "data: a\n\ndata: "+credential+"\n\ndata: [DONE]\n\n")
+			events(w, "data: "+delta("a")+"\n\ndata: "+credential+"\n\ndata: [DONE]\n\n")
 		},
 		"empty": func(w http.ResponseWriter, _ *http.Request) { events(w) },
 	} {
@@ -465,7 +473,7 @@ func TestQuarantineMidStream(t *testing.T) {
 	var more atomic.Bool
 	b.serve(func(w http.ResponseWriter, r *http.Request) {
 		for i := 0; !more.Load() && r.Context().Err() == nil; i++ {
-			events(w, fmt.Sprintf("data: %d\n\n", i))
+			events(w, "data: "+delta(fmt.Sprint(i))+"\n\n")
 			time.Sleep(5 * time.Millisecond)
 		}
 		events(w, "data: [DONE]\n\n")
@@ -522,7 +530,7 @@ func TestRegistryUnreachable(t *testing.T) {
 	stop := make(chan struct{})
 	b.serve(func(w http.ResponseWriter, r *http.Request) {
 		for {
-			events(w, "data: a\n\n")
+			events(w, "data: "+delta("a")+"\n\n")
 			select {
 			case <-stop:
 				return

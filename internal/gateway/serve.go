@@ -7,52 +7,79 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/modelwarden/warden"
-	"github.com/modelwarden/warden/detect"
-	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/access/idp"
+	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat"
-	"github.com/modelwarden/warden/internal/chat/openai"
-	"github.com/modelwarden/warden/internal/chat/wire"
+	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/policy"
 )
 
-// Handler serves the OpenAI dialect. Paths are compared as they were sent:
-// those that are not listed, or are listed but spelt otherwise, are not found.
-// Nothing is cleaned, redirected or passed through blindly.
+// Handler serves all dialects. Paths are compared as they were sent: those that
+// are not listed, or are listed but spelt otherwise, are not found. Nothing is
+// cleaned, redirected or passed through blindly.
 func (g *Gateway) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
 		rc := http.NewResponseController(w)
 		if r.ContentLength != 0 { // the server itself waits for a body that nobody reads
-			rc.SetReadDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when the body is read
+			rc.SetReadDeadline(begun.Add(bodyTime)) //nolint:errcheck // shows when the body is read
 		}
 		// The deadline of the request before on this connection may still hold.
-		rc.SetWriteDeadline(time.Now().Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
-		var method string
-		var serve http.HandlerFunc
-		path, _, _ := strings.Cut(r.RequestURI, "?")
-		switch path {
-		case "/v1/chat/completions":
-			method, serve = http.MethodPost, g.chat
-		case "/v1/models":
-			method, serve = http.MethodGet, g.models
-		default:
-			refuse(w, refusal{status: http.StatusNotFound, code: "unknown_path", message: "this gateway has no such path"})
+		rc.SetWriteDeadline(begun.Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
+		path, query, _ := strings.Cut(r.RequestURI, "?")
+		x := &exchange{id: rand.Text(), w: w, r: r, rc: rc, begun: begun, started: g.cfg.Now()}
+		var known bool
+		if x.dialect, x.to, known = g.match(r.Method, path, query); !known {
+			g.unknown(x, path, query)
 			return
 		}
-		switch {
-		case r.Method != method:
-			w.Header().Set("Allow", method)
-			refuse(w, refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: path + " wants " + method})
-		case g.loops(r.Header):
-			refuse(w, refusal{status: http.StatusLoopDetected, code: "loop_detected", message: "this request went through this gateway, or too many, already"})
+		if g.loops(r.Header) {
+			g.refuse(x, refusal{status: http.StatusLoopDetected, code: "loop_detected", message: "this request went through this gateway, or too many, already"})
+			return
+		}
+		x.query = query
+		w.Header().Set("X-Request-Id", x.id)
+		switch x.to.Op {
+		case dialect.Models:
+			g.models(r.Context(), x)
+		case dialect.Live, dialect.Ready, dialect.Version, dialect.Metadata:
+			g.about(r.Context(), x)
 		default:
-			serve(w, r)
+			g.serve(r.Context(), x)
 		}
 	})
+}
+
+// match finds the dialect of a request line.
+func (g *Gateway) match(method, path, query string) (*dialect.Dialect, dialect.Target, bool) {
+	for _, d := range g.dialects {
+		if to, ok := d.Match(method, path, query); ok {
+			return d, to, true
+		}
+	}
+	return nil, dialect.Target{}, false
+}
+
+// unknown answers for a request line that no dialect knows.
+func (g *Gateway) unknown(x *exchange, path, query string) {
+	x.dialect = g.dialects[0]
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		if d, _, ok := g.match(method, path, query); ok {
+			x.dialect = d
+			x.w.Header().Set("Allow", method)
+			g.refuse(x, refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: path + " wants " + method})
+			return
+		}
+	}
+	g.refuse(x, refusal{status: http.StatusNotFound, code: "unknown_path", message: "this gateway has no such path"})
 }
 
 // A refusal is an answer that did not come from the upstream.
@@ -60,211 +87,246 @@ type refusal struct {
 	status        int
 	code, message string
 	because       []string
+	retry         time.Duration // when to come again; 0: not said
 }
 
-func refuse(w http.ResponseWriter, r refusal) {
-	kind := "invalid_request_error"
-	switch {
-	case r.status == http.StatusUnauthorized:
-		kind = "authentication_error"
-	case r.status == http.StatusForbidden:
-		kind = "permission_error"
-	case r.status == http.StatusTooManyRequests:
-		kind = "rate_limit_error"
-	case r.status >= http.StatusInternalServerError:
-		kind = "server_error"
-	}
-	h := w.Header()
+// refuse answers in the dialect of the request.
+func (g *Gateway) refuse(x *exchange, r refusal) {
+	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.status == http.StatusUnauthorized {
+	switch r.status {
+	case http.StatusUnauthorized:
 		h.Set("WWW-Authenticate", `Bearer realm="warden"`)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		wait := int64(5)
+		if r.retry > 0 {
+			wait = int64((r.retry + time.Second - 1) / time.Second)
+		}
+		h.Set("Retry-After", strconv.FormatInt(wait, 10))
 	}
-	if r.status == http.StatusTooManyRequests || r.status == http.StatusServiceUnavailable {
-		h.Set("Retry-After", "5")
-	}
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when it is written
-	w.WriteHeader(r.status)
-	w.Write(openai.Error(kind, r.code, r.message)) //nolint:errcheck // the client is gone
+	x.status = r.status
+	g.metrics.requests.WithLabelValues(x.routeName(), x.dialect.Name, "refuse", r.code).Inc()
+	x.rc.SetWriteDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when it is written
+	x.w.WriteHeader(r.status)
+	x.w.Write(x.dialect.Error(dialect.Problem{Status: r.status, Code: r.code, Message: r.message})) //nolint:errcheck // the client is gone
 }
 
-// authenticate looks at headers only, before any byte of the body is read.
-func (g *Gateway) authenticate(r *http.Request) (access.Identity, *refusal) {
-	key, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		key = r.Header.Get("X-Api-Key")
+// authenticate looks at headers only, before any byte of the body is read. All
+// failures look alike.
+func (g *Gateway) authenticate(ctx context.Context, x *exchange) *refusal {
+	if g.cfg.Peer != nil {
+		if id, ok := g.cfg.Peer(x.r); ok {
+			x.who = id
+			return nil
+		}
 	}
-	id, err := g.cfg.Access.Key(r.Context(), key)
-	var we *warden.Error
+	key := g.credential(x)
+	var err error
+	if g.cfg.Token != nil && idp.Token(key) {
+		x.who, err = g.keys.Token(ctx, key, g.cfg.Token)
+	} else {
+		x.who, err = g.keys.Key(ctx, key)
+	}
+	we, known := errors.AsType[*warden.Error](err)
 	switch {
 	case err == nil:
-		return id, nil
-	case errors.As(err, &we) && we.Code == warden.CodeUnauthenticated:
-		return id, &refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "no valid access key"}
+		return nil
+	case known && we.Code == warden.CodeUnauthenticated:
+		return &refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "no valid access key"}
 	default:
-		g.cfg.Log.ErrorContext(r.Context(), "identity cannot be looked up", slog.Any("error", err))
-		return id, &refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "identities cannot be checked right now"}
+		g.cfg.Log.ErrorContext(ctx, "identity cannot be looked up", slog.Any("error", err))
+		return &refusal{status: http.StatusServiceUnavailable, code: "unavailable", message: "identities cannot be checked right now"}
 	}
 }
 
-// mayQuery asks policy, and the key's own list of routes.
-func (g *Gateway) mayQuery(id access.Identity, name string) warden.Decision {
-	if len(id.Routes) > 0 && !slices.Contains(id.Routes, name) {
-		return warden.Decision{Effect: warden.Deny, Because: []string{"key-routes"}}
+// credential returns what stands where the dialect's clients put their key, or
+// where those of any other do.
+func (g *Gateway) credential(x *exchange) string {
+	for _, k := range x.dialect.Keys {
+		if v, ok := strings.CutPrefix(x.r.Header.Get(k.Header), k.Prefix); ok && v != "" {
+			return v
+		}
 	}
-	if !id.Allows(policy.Query) {
-		return warden.Decision{Effect: warden.Deny, Because: []string{"key-actions"}}
+	if v, ok := strings.CutPrefix(x.r.Header.Get("Authorization"), "Bearer "); ok {
+		return v
 	}
-	return g.cfg.Judge.Thing(id.Principal, policy.Query, policy.Resource{Ref: warden.Ref{Kind: policy.KindRoute, ID: name}, Task: "chat"})
+	if v := x.r.Header.Get("X-Api-Key"); v != "" {
+		return v
+	}
+	if g.cfg.QueryKeys && x.query != "" && x.dialect.Name == "gemini" {
+		if q, err := url.ParseQuery(x.query); err == nil {
+			return q.Get("key")
+		}
+	}
+	return ""
 }
 
 // models lists the routes that the caller may query and that are open.
-func (g *Gateway) models(w http.ResponseWriter, r *http.Request) {
-	id, ref := g.authenticate(r)
-	if ref != nil {
-		refuse(w, *ref)
+func (g *Gateway) models(ctx context.Context, x *exchange) {
+	if ref := g.authenticate(ctx, x); ref != nil {
+		g.refuse(x, *ref)
 		return
 	}
 	var names []string
-	for _, s := range g.Routes(r.Context()) {
-		if s.Open && g.mayQuery(id, s.Name).Effect == warden.Allow {
+	for _, s := range g.Routes(ctx) {
+		if s.Open && g.mayQuery(x.who, s.Name, action(dialect.Target{Op: taskOp(s.Task)}), policy.Asked{Choices: 1}).Effect == warden.Allow {
 			names = append(names, s.Name)
 		}
 	}
-	b, err := openai.Models(names)
-	if err != nil {
-		refuse(w, refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"})
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Write(b) //nolint:errcheck // the client is gone
+	x.w.Header().Set("Content-Type", "application/json")
+	x.w.Write(x.dialect.Models(names)) //nolint:errcheck // the client is gone
 }
 
 const bodyTime = 30 * time.Second // to read a request body, and to write one piece of an answer
 
 // readBody reads all of the request before anything is answered: a proxy that
-// answers first can lose the rest (golang/go#40747). The caller releases the
-// memory that it takes.
-func (g *Gateway) readBody(w http.ResponseWriter, r *http.Request, maxBytes int) (body []byte, release func(), ref *refusal) {
-	nothing := func() {}
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, nothing, &refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", message: "send the body without Content-Encoding"}
+// answers while the client still sends can lose the end of the answer. No more
+// memory is taken than bytes came. Call release when the body is not needed.
+func (g *Gateway) readBody(x *exchange, limit int64) (body []byte, release func(), ref *refusal) {
+	release = func() {}
+	r := x.r
+	switch {
+	case r.Header.Get("Content-Encoding") != "":
+		return nil, release, &refusal{status: http.StatusUnsupportedMediaType, code: "unsupported_encoding", message: "send the body without Content-Encoding"}
+	case r.ContentLength > limit:
+		return nil, release, &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body has %d bytes, at most %d are taken", r.ContentLength, limit)}
 	}
-	large := &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body is larger than %d bytes", maxBytes)}
-	if r.ContentLength > int64(maxBytes) {
-		return nil, nothing, large
-	}
-	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, nothing, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
-	}
-	body, release, err := g.load.read(r.Body, int64(maxBytes))
+	body, release, err := g.load.read(r.Body, limit)
 	switch {
 	case errors.Is(err, errLarge):
-		return nil, release, large
+		return nil, release, &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body has more than %d bytes", limit)}
 	case errors.Is(err, errBusy):
 		return nil, release, &refusal{status: http.StatusServiceUnavailable, code: "busy", message: "the gateway cannot take more requests right now"}
 	case err != nil:
-		return nil, release, &refusal{status: http.StatusBadRequest, code: "incomplete_body", message: "the body could not be read to its end"}
+		return nil, release, &refusal{status: http.StatusBadRequest, code: "incomplete_body", message: "the body did not arrive"}
 	}
 	// A deadline that stays would end the exchange, not only the reading.
-	if err := rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := x.rc.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return nil, release, &refusal{status: http.StatusInternalServerError, code: "internal", message: "internal error"}
 	}
 	return body, release, nil
 }
 
-// An exchange is one request on its way.
-type exchange struct {
-	id      string
-	who     access.Identity
-	route   *route
-	adm     admission
-	started time.Time
+var auditFull = refusal{status: http.StatusServiceUnavailable, code: "audit_unavailable", message: "the audit log cannot take more requests right now"}
 
-	end    string // how it ended
-	status int
-	sent   int64 // bytes of the answer
-	usage  chat.Usage
-}
-
-func (g *Gateway) chat(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{id: rand.Text(), started: g.cfg.Now()}
-	w.Header().Set("X-Request-Id", x.id)
-	id, ref := g.authenticate(r)
-	if ref != nil {
-		refuse(w, *ref)
+// serve takes one request through all steps. Each may refuse; what was taken
+// until then is given back.
+func (g *Gateway) serve(ctx context.Context, x *exchange) {
+	if ref := g.authenticate(ctx, x); ref != nil {
+		g.refuse(x, *ref)
 		return
 	}
-	x.who = id
 	if !g.rec.reserve() {
-		refuse(w, refusal{status: http.StatusServiceUnavailable, code: "audit_unavailable", message: "the audit log cannot take more requests right now"})
+		g.refuse(x, auditFull)
 		return
 	}
-	if ref := g.load.enter(id.KeyID); ref != nil {
-		g.turnAway(w, x, "", *ref)
+	key := x.who.KeyID
+	if key == "" {
+		key = x.who.Principal.ID
+	}
+	if ref := g.load.enter(key); ref != nil {
+		g.turnAway(x, *ref)
 		return
 	}
-	defer g.load.leave(id.KeyID)
-	raw, release, ref := g.readBody(w, r, wire.DefaultLimits().Bytes)
+	defer g.load.leave(key)
+	body, release, ref := g.readBody(x, int64(dialect.DefaultOptions().Limits.Bytes))
 	defer release()
-	var body []byte
-	name := ""
 	if ref == nil {
-		body, name, ref = g.prepare(r.Context(), x, raw)
+		ref = g.prepare(ctx, x, body)
+	}
+	if ref == nil && !g.rec.reserve() { // the place of the record that ends the exchange
+		ref = &auditFull
 	}
 	if ref != nil {
-		g.turnAway(w, x, name, *ref)
+		if x.res != nil {
+			x.res.Release()
+		}
+		g.turnAway(x, *ref)
 		return
 	}
-	if !g.rec.reserve() { // the place of the record that ends the exchange
-		g.turnAway(w, x, name, refusal{status: http.StatusServiceUnavailable, code: "audit_unavailable", message: "the audit log cannot take more requests right now"})
-		return
-	}
-	x.route.requests.Add(1)
-	x.route.last.Store(x.started.Unix())
-	g.rec.put(event(id.Principal, "gateway.admit", name, map[string]any{
-		"request": x.id, "key": id.KeyID, "digest": x.adm.digest.String(), "because": x.adm.because, "bytes": len(body),
-	}))
-	defer func() {
-		g.rec.put(event(id.Principal, "gateway.finish", name, map[string]any{
-			"request": x.id, "status": x.status, "end": x.end, "bytes": x.sent, "input_tokens": x.usage.Input, "output_tokens": x.usage.Output,
-			"ms": g.cfg.Now().Sub(x.started).Milliseconds(),
-		}))
-		x.route.tokens.Add(uint64(x.usage.Input + x.usage.Output)) //nolint:gosec // neither is negative
-	}()
-	g.forward(w, r, x, body)
+	g.admitted(x)
+	defer g.finished(x)
+	g.forward(ctx, x)
 }
 
-// prepare decides. It returns the bytes to forward, or why not.
-func (g *Gateway) prepare(ctx context.Context, x *exchange, raw []byte) (body []byte, name string, ref *refusal) {
-	lim := wire.DefaultLimits()
-	req, err := openai.Decode(raw, lim)
-	switch {
-	case errors.Is(err, detect.ErrLimit):
-		return nil, "", &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_complex", message: err.Error()}
-	case err != nil:
-		return nil, "", &refusal{status: http.StatusBadRequest, code: "invalid_body", message: err.Error()}
+// prepare decides, in the order that is the same for every dialect.
+func (g *Gateway) prepare(ctx context.Context, x *exchange, body []byte) *refusal {
+	if ref := g.decode(x, body); ref != nil {
+		return ref
 	}
-	name = req.Model
-	x.route = (*g.routes.Load())[name]
-	dec := g.mayQuery(x.who, name)
-	switch {
-	case x.route == nil || len(x.who.Routes) > 0 && dec.Effect != warden.Allow && slices.Equal(dec.Because, []string{"key-routes"}):
-		x.route = nil
-		return nil, "unknown", &refusal{status: http.StatusNotFound, code: "model_not_found", message: "no such model for this key", because: dec.Because}
-	case dec.Effect != warden.Allow:
-		return nil, name, &refusal{status: http.StatusForbidden, code: "denied", message: "policy does not allow this key to query this model", because: dec.Because}
+	if ref := g.permitted(x); ref != nil {
+		return ref
 	}
-	if x.adm = g.admit(ctx, x.route); !x.adm.open {
-		return nil, name, g.closed(x)
+	if x.target, x.adm = g.choose(ctx, x.route); !x.adm.open {
+		return g.closed(x)
 	}
-	body, err = req.WithModel(x.route.UpstreamModel, lim)
+	if ref := g.reserve(ctx, x); ref != nil {
+		return ref
+	}
+	return nil
+}
+
+// decode reads the request and finds its route.
+func (g *Gateway) decode(x *exchange, body []byte) *refusal {
+	x.raw = body
+	routes := *g.routes.Load()
+	options, name := dialect.DefaultOptions(), x.to.Model
+	if name == "" && g.mixed.Load() { // what may be in the body depends on its route
+		name = modelOf(body, options.Limits)
+	}
+	if r := routes[name]; r != nil {
+		options = r.Options
+	}
+	req, err := x.dialect.Decode(x.to, x.r.Header.Get, body, options)
 	if err != nil {
-		return nil, name, &refusal{status: http.StatusBadRequest, code: "invalid_body", message: err.Error()}
+		return bodyRefusal(err)
 	}
-	return body, name, nil
+	if name != "" && req.Model != name { // two readers, two models: nobody's options were asked
+		return &refusal{status: http.StatusBadRequest, code: "invalid_body", message: "the model's name cannot be told"}
+	}
+	x.req, x.route = req, routes[req.Model]
+	return nil
+}
+
+// permitted asks policy whether the caller may do what the request wants.
+func (g *Gateway) permitted(x *exchange) *refusal {
+	p := x.req.Params
+	x.prompt = promptTokens(&x.req.Exchange, x.route != nil && x.route.Estimate)
+	asked := policy.Asked{
+		Stream: x.req.Stream, Tools: len(x.req.Tools) > 0, Logprobs: p.Logprobs || p.TopLogprobs > 0, Remote: remote(&x.req.Exchange),
+		Choices: max(p.Choices, 1), Tokens: x.prompt + p.MaxOutput*max(p.Choices, 1), Address: clientAddr(x.r),
+	}
+	dec := g.mayQuery(x.who, x.req.Model, action(x.to), asked)
+	hidden := len(x.who.Routes) > 0 && dec.Effect != warden.Allow && len(dec.Because) == 1 && dec.Because[0] == "key-routes"
+	switch {
+	case x.route == nil || hidden:
+		x.route = nil
+		return &refusal{status: http.StatusNotFound, code: "model_not_found", message: "no such model for this key", because: dec.Because}
+	case dec.Effect != warden.Allow:
+		return &refusal{status: http.StatusForbidden, code: "denied", message: "policy does not allow this key to query this model", because: dec.Because}
+	}
+	x.obliged = g.cfg.Judge.Policies().Obligations(dec, "shape")
+	return x.route.speaks(x)
+}
+
+// speaks refuses a dialect or a task that the route has not.
+func (r *route) speaks(x *exchange) *refusal {
+	if task := x.to.Op.Task(); task != r.Task {
+		return &refusal{status: http.StatusBadRequest, code: "wrong_operation", message: fmt.Sprintf("this model is asked to %s, not to %s", r.Task, task)}
+	}
+	if len(r.Inbound) == 0 || slices.Contains(r.Inbound, x.dialect.Name) {
+		return nil
+	}
+	return &refusal{status: http.StatusBadRequest, code: "wrong_dialect", message: "this model is not offered in the dialect " + x.dialect.Name}
+}
+
+func bodyRefusal(err error) *refusal {
+	if tooLarge(err) {
+		return &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_complex", message: err.Error()}
+	}
+	return &refusal{status: http.StatusBadRequest, code: "invalid_body", message: err.Error()}
 }
 
 // closed is the refusal of a route that is closed. The reason is for those who
@@ -278,24 +340,139 @@ func (g *Gateway) closed(x *exchange) *refusal {
 	return &refusal{status: http.StatusServiceUnavailable, code: "model_not_admitted", message: text, because: x.adm.because}
 }
 
-// turnAway refuses and records why, in the place that was reserved.
-func (g *Gateway) turnAway(w http.ResponseWriter, x *exchange, name string, ref refusal) {
-	if x.route != nil {
-		x.route.refused.Add(1)
-		x.route.last.Store(x.started.Unix())
+// reserve takes what the exchange may use at most from every limit.
+func (g *Gateway) reserve(ctx context.Context, x *exchange) *refusal {
+	r, p := x.route, &x.req.Params
+	c := limit.Caller{Identity: x.who.Principal.ID, Key: x.who.KeyID, Groups: x.who.Groups, Route: r.Name}
+	choices := max(p.Choices, 1)
+	ask := limit.Ask{Tokens: x.prompt, Rows: p.Rows}
+	bounded := g.limits.Bounds(c)
+	generates := x.to.Op.Task() == chat.Chat && x.to.Op != dialect.CountTokens
+	said := p.MaxOutput
+	if generates && bounded {
+		if said == 0 {
+			said = r.MaxOutput
+			if said == 0 {
+				said = defaultMaxOutput
+			}
+			ask.Least = x.prompt + choices // a small limit does not refuse every request that names no bound
+		}
+		ask.Tokens += said * choices
 	}
-	if name == "" {
-		name = "unknown"
+	if r.Price != (Price{}) {
+		ask.Price = func(tokens int64) int64 {
+			return (x.prompt*r.Price.Input + (tokens-x.prompt)*r.Price.Output) / 1_000_000
+		}
 	}
-	g.rec.put(event(x.who.Principal, "gateway.refuse", name, map[string]any{
-		"request": x.id, "key": x.who.KeyID, "status": ref.status, "code": ref.code, "because": ref.because, "digest": digestText(x.adm.digest),
-	}))
-	refuse(w, ref)
+	res, err := g.limits.Reserve(ctx, c, ask)
+	if reached, ok := errors.AsType[*limit.ReachedError](err); ok {
+		g.metrics.limited.WithLabelValues(string(reached.Rule.Per), string(reached.Rule.Unit)).Inc()
+		x.standing(nil, reached)
+		return &refusal{
+			status: http.StatusTooManyRequests, code: "rate_limit_exceeded", retry: reached.Retry, because: []string{"limit:" + string(reached.Rule.Per) + ":" + string(reached.Rule.Unit)},
+			message: "limit reached (" + string(reached.Rule.Unit) + " per " + string(reached.Rule.Per) + ")",
+		}
+	}
+	if err != nil {
+		g.cfg.Log.ErrorContext(ctx, "limits cannot be counted", slog.Any("error", err))
+		return &refusal{status: http.StatusServiceUnavailable, code: "limits_unavailable", message: "limits cannot be counted right now"}
+	}
+	x.res = res
+	x.standing(res.Standing, nil)
+	if generates && bounded && p.MaxOutput == 0 || generates && p.MaxOutput == 0 && r.MaxOutput > 0 {
+		most := r.MaxOutput
+		if bounded {
+			most = (res.Tokens - x.prompt) / choices
+		}
+		x.maxOutput = most
+	}
+	return nil
 }
 
-func digestText(d warden.Digest) string {
-	if d == (warden.Digest{}) {
-		return ""
+const defaultMaxOutput = 1024
+
+// promptTokens is how many tokens a request has at most: one for each byte of
+// text, and some for each message. With estimate it is what is likely.
+func promptTokens(e *chat.Exchange, estimate bool) int64 {
+	var n int64 // quarters of tokens
+	for _, m := range e.Messages {
+		n += 8 * 4
+		for _, p := range m.Parts {
+			switch {
+			case p.Blob != nil:
+				n += blobTokens * 4
+			case estimate:
+				n += int64(len(p.Text))
+			default:
+				n += int64(len(p.Text)) * 4
+			}
+		}
 	}
-	return d.String()
+	for _, t := range e.Tools {
+		n += 32 + int64(len(t.Schema))*4
+	}
+	return (n + 3) / 4
+}
+
+// blobTokens is what an image or a recording is taken to cost.
+const blobTokens = 1600
+
+func remote(e *chat.Exchange) bool {
+	for _, m := range e.Messages {
+		for _, p := range m.Parts {
+			if p.Blob != nil && p.Blob.URL != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func clientAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// standing tells the client what is left, in the fields that the IETF's draft on
+// rate limits names, and in those that clients of OpenAI know.
+func (x *exchange) standing(left []limit.Standing, reached *limit.ReachedError) {
+	h := x.w.Header()
+	if reached != nil {
+		left = []limit.Standing{{Rule: reached.Rule, Reset: reached.Retry}}
+	}
+	var policies, fields []string
+	seen := map[limit.Unit]bool{}
+	for _, s := range left {
+		if seen[s.Rule.Unit] { // the scarcest of a unit comes first
+			continue
+		}
+		seen[s.Rule.Unit] = true
+		name, reset := string(s.Rule.Unit), int64((s.Reset+time.Second-1)/time.Second)
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, s.Rule.Amount, int64(s.Rule.Window/time.Second)))
+		fields = append(fields, fmt.Sprintf("%q;r=%d;t=%d", name, s.Left, reset))
+		if x.dialect.Name == "openai" && (s.Rule.Unit == limit.Requests || s.Rule.Unit == limit.Tokens) {
+			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(s.Rule.Amount, 10))
+			h.Set("X-Ratelimit-Remaining-"+name, strconv.FormatInt(s.Left, 10))
+			h.Set("X-Ratelimit-Reset-"+name, (time.Duration(reset) * time.Second).String())
+		}
+	}
+	if len(fields) > 0 {
+		h.Set("RateLimit-Policy", strings.Join(policies, ", "))
+		h.Set("RateLimit", strings.Join(fields, ", "))
+	}
+}
+
+// action is what policy is asked for an operation.
+func action(to dialect.Target) policy.Action {
+	switch to.Op {
+	case dialect.Embed:
+		return policy.Embed
+	case dialect.Infer:
+		return policy.Infer
+	default:
+		return policy.Query
+	}
 }

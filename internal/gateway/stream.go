@@ -1,170 +1,145 @@
 package gateway
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"time"
 
-	"github.com/modelwarden/warden/internal/chat/openai"
+	"github.com/modelwarden/warden/internal/chat/dialect"
 )
-
-// maxEvent is the size of the largest event that is passed.
-const maxEvent = 1 << 20
 
 var (
-	errEvent = errors.New("event too large")
-	errCut   = errors.New("the model was withdrawn")
-	errShort = errors.New("the stream ended early")
-	errGone  = errors.New("the client does not read")
+	errCut     = errors.New("the model was withdrawn")
+	errGone    = errors.New("the client does not read")
+	errOverrun = errors.New("the answer passed its reservation")
 )
 
-// stream passes server-sent events as they come, flushing after each. A stream
-// ends well only with the dialect's own end. One that breaks off, or whose
-// model is withdrawn meanwhile, ends with an error event and a broken
-// connection, so that no client takes it for whole.
-func (g *Gateway) stream(w http.ResponseWriter, r *http.Request, x *exchange, body io.Reader) {
-	rc := http.NewResponseController(w)
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
+// stream passes an answer that comes in pieces, flushing after each. It ends
+// well only with the dialect's own end. One that breaks off, or whose model is
+// withdrawn meanwhile, ends with an error event and a broken connection, so that
+// no client takes it for whole. One that a guard denies ends as the dialect ends
+// answers whose content may not pass.
+func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, in *dialect.Stream) {
+	h := x.w.Header()
+	x.passHeaders(header)
+	x.timing()
+	h.Set("Content-Type", in.Form.MediaType())
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	x.status = http.StatusOK
-	w.WriteHeader(http.StatusOK)
+	x.w.WriteHeader(http.StatusOK)
 
-	in := bufio.NewReaderSize(body, 16<<10)
+	out := newRelay(g, x)
 	var err error
 	for done := false; !done && err == nil; {
-		var ev []byte
-		if ev, err = readEvent(in); err != nil {
+		var ev *dialect.Event
+		if ev, err = in.Next(); err != nil {
 			break
 		}
-		if x.adm = g.admit(r.Context(), x.route); !x.adm.open {
-			err = errCut
-			break
+		done = ev.Done
+		if err = g.mayGoOn(ctx, x, ev); err == nil {
+			err = out.take(ev)
 		}
-		if x.leaks(ev) {
-			err = errSecret
-			break
-		}
-		data := dataOf(ev)
-		done = string(data) == openai.Done
-		if u, ok := openai.UsageOf(data); ok {
-			x.usage = u
-		}
-		if err = write(w, rc, ev); err != nil {
-			err = fmt.Errorf("%w: %w", errGone, err)
-			break
-		}
-		x.sent += int64(len(ev))
 	}
+	out.finish()
 	switch {
 	case err == nil:
 		x.end = "complete"
 		return
-	case r.Context().Err() != nil, errors.Is(err, errGone):
+	case errors.Is(err, errBlocked):
+		x.end = "denied"
+		x.route.blocked.Add(1)
+		if werr := out.write(in.Denied(out.last)); werr != nil {
+			panic(http.ErrAbortHandler)
+		}
+		return
+	case x.r.Context().Err() != nil, errors.Is(err, errGone):
 		x.end = "client_gone"
+		g.metrics.cut.WithLabelValues("client").Inc()
 		panic(http.ErrAbortHandler)
 	case errors.Is(err, errCut):
 		x.end = "withdrawn"
+	case errors.Is(err, errOverrun):
+		x.end = "limit"
 	default:
 		x.end = "cut_upstream"
+		g.metrics.cut.WithLabelValues("upstream").Inc()
 	}
-	g.cfg.Log.WarnContext(r.Context(), "stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
-	msg := fmt.Appendf(nil, "data: %s\n\n", openai.Error("server_error", x.end, "the stream was cut: "+cutText(err)))
-	if write(w, rc, msg) == nil {
-		x.sent += int64(len(msg))
+	g.cfg.Log.Warn("stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
+	out.write(in.Failed(dialect.Problem{Status: http.StatusBadGateway, Code: x.end, Message: "the stream was cut: " + cutText(err)})) //nolint:errcheck // it is cut in any case
+	panic(http.ErrAbortHandler)                                                                                                       // the connection breaks: no clean end
+}
+
+// mayGoOn looks at what an event says about the exchange, before its text.
+func (g *Gateway) mayGoOn(ctx context.Context, x *exchange, ev *dialect.Event) error {
+	if !x.route.KeepOpen {
+		if x.adm = g.admit(ctx, x.route, x.target); !x.adm.open {
+			return errCut
+		}
 	}
-	panic(http.ErrAbortHandler) // the connection breaks: no clean end
+	if x.leaks(ev.Raw) {
+		return errSecret
+	}
+	if ev.Failed {
+		return errors.New("the upstream ends the stream with an error")
+	}
+	if ev.Counted {
+		x.usage, x.counted = ev.Usage, true
+	}
+	for _, d := range ev.Deltas {
+		if !d.Repeats {
+			x.said += int64(len(d.Text))
+		}
+	}
+	if x.route.Overrun && g.limits != nil && x.res.Tokens > 0 && x.prompt+x.said/4 > x.res.Tokens {
+		return errOverrun
+	}
+	return nil
 }
 
 func cutText(err error) string {
-	if errors.Is(err, errCut) {
-		return errCut.Error()
+	for _, known := range []error{errCut, errOverrun} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
 	}
-	return errShort.Error()
+	return dialect.ErrShort.Error()
 }
 
-func write(w http.ResponseWriter, rc *http.ResponseController, b []byte) error {
-	if err := rc.SetWriteDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
+// write writes to the client at once.
+func (r *relay) write(b []byte) error {
+	if len(b) == 0 {
+		return nil
 	}
-	if _, err := w.Write(b); err != nil {
-		return err
+	x := r.x
+	if err := x.rc.SetWriteDeadline(time.Now().Add(bodyTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("%w: %w", errGone, err)
 	}
-	return rc.Flush()
+	if _, err := x.w.Write(b); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	if err := x.rc.Flush(); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	x.sent += int64(len(b))
+	return nil
 }
 
-// readEvent returns the bytes of the next event, with the empty line that ends
-// it, exactly as they came. Lines end with LF, CR or CRLF, as the HTML standard
-// says: what a client takes for an event must be one here too. The end of the
-// body is an error: a stream that ends well has said so before.
-func readEvent(in *bufio.Reader) ([]byte, error) {
-	var (
-		ev    []byte
-		empty = true // nothing stands on the line so far
-	)
-	for {
-		c, err := in.ReadByte()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errShort, err)
-		}
-		if len(ev) >= maxEvent {
-			return nil, errEvent
-		}
-		ev = append(ev, c)
-		switch c {
-		case '\n':
-			if n := len(ev); n > 1 && ev[n-2] == '\r' {
-				continue // the other half of a line end
-			}
-		case '\r':
-		default:
-			empty = false
-			continue
-		}
-		if !empty {
-			empty = true
-			continue
-		}
-		return withLF(in, ev, c), nil
-	}
+// blocked answers for a whole answer that a guard denies.
+func (g *Gateway) blocked(x *exchange) {
+	x.end = "denied"
+	x.route.blocked.Add(1)
+	g.refuse(x, refusal{status: http.StatusForbidden, code: "content_denied", message: "a guard does not let this answer pass", because: x.rules()})
 }
 
-// withLF adds to an event that ended with CR the LF that belongs to it, if it
-// is there already: a client that sees only CR has a whole event too.
-func withLF(in *bufio.Reader, ev []byte, last byte) []byte {
-	if last != '\r' || in.Buffered() == 0 {
-		return ev
+// rules names the rules that fired.
+func (x *exchange) rules() []string {
+	var out []string
+	for id := range x.found {
+		out = append(out, string(id))
 	}
-	if next, err := in.Peek(1); err == nil && next[0] == '\n' {
-		if _, err := in.Discard(1); err == nil {
-			return append(ev, '\n')
-		}
-	}
-	return ev
-}
-
-// dataOf joins the data lines of an event.
-func dataOf(ev []byte) []byte {
-	var data []byte
-	for line := range bytes.FieldsFuncSeq(ev, func(r rune) bool { return r == '\r' || r == '\n' }) {
-		rest, ok := bytes.CutPrefix(line, []byte("data:"))
-		if !ok && string(line) != "data" {
-			continue
-		}
-		if data == nil {
-			data = []byte{}
-		} else {
-			data = append(data, '\n')
-		}
-		if ok {
-			data = append(data, bytes.TrimPrefix(rest, []byte(" "))...)
-		}
-	}
-	return data
+	return out
 }

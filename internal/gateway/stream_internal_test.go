@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -10,89 +10,9 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/modelwarden/warden/internal/access/limit"
 )
-
-// split reads events until the body ends.
-func split(r io.Reader) (events [][]byte, err error) {
-	in := bufio.NewReaderSize(r, 16)
-	for {
-		ev, err := readEvent(in)
-		if err != nil {
-			return events, err
-		}
-		events = append(events, ev)
-	}
-}
-
-func TestReadEvent(t *testing.T) {
-	for name, tt := range map[string]struct {
-		in   string
-		data []string // of each event
-		rest bool     // bytes without an event stay
-	}{
-		"lf":               {"data: a\n\ndata:b\n\n", []string{"a", "b"}, false},
-		"crlf":             {"data: a\r\n\r\ndata: b\r\n\r\n", []string{"a", "b"}, false},
-		"cr":               {"data: a\r\rdata: b\r\r", []string{"a", "b"}, false},
-		"mixed":            {"data: a\r\ndata: b\n\rdata: c\n\r\n", []string{"a\nb", "c"}, false},
-		"cr_hides_done":    {"data: x\rdata: [DONE]\r\r", []string{"x\n[DONE]"}, false},
-		"several_lines":    {"event: m\ndata: a\nid: 1\ndata:  b\n\n", []string{"a\n b"}, false},
-		"comment_only":     {": beat\n\ndata: a\n\n", []string{"", "a"}, false},
-		"data_no_colon":    {"data\n\n", []string{""}, false},
-		"not_data":         {"database: a\n\n", []string{""}, false},
-		"empty_lines":      {"\n\n\n", []string{"", "", ""}, false},
-		"no_end":           {"data: a\n", nil, true},
-		"done_without_end": {"data: [DONE]\n", nil, true},
-		"none":             {"", nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			evs, err := split(strings.NewReader(tt.in))
-			if !errors.Is(err, errShort) {
-				t.Errorf("error %v, want errShort", err)
-			}
-			var data []string
-			for _, ev := range evs {
-				data = append(data, string(dataOf(ev)))
-			}
-			if strings.Join(data, "|") != strings.Join(tt.data, "|") || len(data) != len(tt.data) {
-				t.Errorf("data %q, want %q", data, tt.data)
-			}
-			if all := string(bytes.Join(evs, nil)); !tt.rest && all != tt.in {
-				t.Errorf("passed %q, want the bytes as they came %q", all, tt.in)
-			}
-		})
-	}
-	if _, err := split(strings.NewReader("data: " + strings.Repeat("x", maxEvent) + "\n\n")); !errors.Is(err, errEvent) {
-		t.Errorf("huge event: %v, want errEvent", err)
-	}
-}
-
-// However a body is cut into pieces, the same data comes out, and the bytes that
-// are passed are a beginning of the body.
-func FuzzReadEvent(f *testing.F) {
-	for _, s := range []string{"data: a\n\ndata: [DONE]\n\n", "data: a\r\n\r\n: c\r\n\r\ndata: b\r\r", "\n\r\n\r", "data\rdata: \n\n", "id:1\ndata:{}\n\n"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		text := func(evs [][]byte) (data []string) {
-			for _, ev := range evs {
-				if d := dataOf(ev); d != nil {
-					data = append(data, string(d))
-				}
-			}
-			return data
-		}
-		at, _ := split(bytes.NewReader(body))
-		if all := bytes.Join(at, nil); !bytes.HasPrefix(body, all) {
-			t.Fatalf("passed %q of %q", all, body)
-		}
-		for _, r := range []io.Reader{iotest.OneByteReader(bytes.NewReader(body)), iotest.HalfReader(bytes.NewReader(body)), iotest.DataErrReader(bytes.NewReader(body))} {
-			other, _ := split(r)
-			if a, b := text(at), text(other); strings.Join(a, "\x00") != strings.Join(b, "\x00") {
-				t.Fatalf("%q: data %q or %q, by how it is cut", body, a, b)
-			}
-		}
-	})
-}
 
 func TestDialGuard(t *testing.T) {
 	ten := dialGuard{[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00:1::/32")}}
@@ -112,11 +32,11 @@ func TestDialGuard(t *testing.T) {
 // A name that resolves to the inside does not help, and what one route may
 // reach another may not.
 func TestDialByName(t *testing.T) {
-	open := dialGuard{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}.client(time.Second)
-	closed := dialGuard{}.client(time.Second)
-	defer open.CloseIdleConnections()
+	open := dialGuard{[]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
 	for _, host := range []string{"localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "0x7f000001", "0"} {
-		_, err := closed.Get("http://" + host + ":1/")
+		_, err := dialGuard{}.dial(ctx, "tcp", host+":1")
 		if err == nil {
 			t.Errorf("%s: connected", host)
 		}
@@ -126,7 +46,7 @@ func TestDialByName(t *testing.T) {
 			}
 		}
 	}
-	if _, err := open.Get("http://127.0.0.1:1/"); err == nil || errors.Is(err, errAddress) {
+	if _, err := open.dial(ctx, "tcp", "127.0.0.1:1"); err == nil || errors.Is(err, errAddress) {
 		t.Errorf("the route that lists loopback: %v, want a refused connection", err)
 	}
 }
@@ -181,9 +101,13 @@ func TestLoad(t *testing.T) {
 }
 
 func TestRoutes(t *testing.T) {
-	g := &Gateway{load: newLoad()}
+	limits, err := limit.New(limit.Config{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects()}
 	g.routes.Store(&map[string]*route{})
-	good := Route{Name: "a", Model: "t/m", Upstream: "https://h/v1", Credential: "secret-credential"}
+	good := Route{Name: "a", Target: Target{Model: "t/m", Upstream: "https://h/v1", Credential: "secret-credential"}}
 	if err := g.SetRoutes(false, good); err != nil {
 		t.Fatal(err)
 	}

@@ -197,7 +197,7 @@ func (c Config) routes(getenv func(string) string, secrets bool) ([]gateway.Rout
 	var out []gateway.Route
 	for i, r := range c.Gateway.Routes {
 		key := fmt.Sprintf("gateway.routes[%d]", i)
-		g := gateway.Route{Name: r.Name, Model: r.Model, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}
+		g := gateway.Route{Name: r.Name, Target: gateway.Target{Model: r.Model, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}}
 		for _, text := range r.AllowPrivate {
 			p, err := netip.ParsePrefix(text)
 			if err != nil {

@@ -40,8 +40,8 @@ func newDemo(s *Server) *demo { return &demo{s: s} }
 func demoRoutes(upstream string) []gateway.Route {
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	return []gateway.Route{
-		{Name: "demo-chat", Model: "demo/chat-base", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback},
-		{Name: "demo-hostile", Model: "demo/free-gpt5-weights", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback},
+		{Name: "demo-chat", Target: gateway.Target{Model: "demo/chat-base", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback}},
+		{Name: "demo-hostile", Target: gateway.Target{Model: "demo/free-gpt5-weights", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback}},
 	}
 }
 

@@ -282,7 +282,10 @@ func TestRules(t *testing.T) {
 		{limit.Tokens, "1.5/1m", ""},
 		{limit.Tokens, "-1/1m", ""},
 		{limit.Tokens, "1/1ms", ""},
-		{limit.Streams, "1/1m", ""}, {limit.Money, "1.1234567/day", ""}, {limit.Tokens, "1/week", ""}, {"cows", "1/1m", ""},
+		{limit.Streams, "1/1m", ""},
+		{limit.Money, "1.1234567/day", ""},
+		{limit.Tokens, "1/week", ""},
+		{"cows", "1/1m", ""},
 		{limit.Tokens, "9999999999999999999/1m", ""},
 	} {
 		amount, window, calendar, err := limit.ParseAmount(tt.unit, tt.text)

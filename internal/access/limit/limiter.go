@@ -513,3 +513,16 @@ func (l *Limiter) Accounts(limit int) []Account {
 }
 
 func share(a Account) float64 { return float64(a.Used) / float64(max(a.Rule.Amount, 1)) }
+
+// Bounds reports whether a rule counts what tokens a caller uses, or what they
+// cost.
+func (l *Limiter) Bounds(c Caller) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.rules {
+		if (r.Unit == Tokens || r.Unit == Money) && len(r.subjects(c)) > 0 {
+			return true
+		}
+	}
+	return false
+}

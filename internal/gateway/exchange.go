@@ -1,0 +1,194 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/internal/access"
+	"github.com/modelwarden/warden/internal/access/limit"
+	"github.com/modelwarden/warden/internal/chat"
+	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/wire"
+)
+
+// An exchange is one request on its way. It belongs to one goroutine.
+type exchange struct {
+	id      string
+	w       http.ResponseWriter
+	r       *http.Request
+	rc      *http.ResponseController
+	query   string
+	begun   time.Time // by the monotonic clock
+	started time.Time // by the platform's
+
+	dialect *dialect.Dialect // of the client
+	to      dialect.Target
+	who     access.Identity
+	raw     []byte
+	req     *dialect.Request
+	route   *route // nil: not known, or not for this caller
+	target  *target
+	adm     admission
+	res     *limit.Reservation
+
+	prompt    int64 // tokens that were reserved for the prompt
+	maxOutput int64 // bound that the gateway sets; 0: none
+
+	sentAt time.Time // when the request went to the upstream
+	first  time.Duration
+	end    string // how it ended
+	status int
+	sent   int64 // bytes of the answer
+	said   int64 // bytes of text that the model said
+	usage  chat.Usage
+	// counted: usage is the upstream's word.
+	counted bool
+	effect  warden.Effect // of the guards; "" without
+	found   map[warden.RuleID]int
+	guarded time.Duration
+	obliged []string // @shape of the policies that allowed the request
+}
+
+func (x *exchange) routeName() string {
+	if x.route == nil {
+		return "unknown"
+	}
+	return x.route.Name
+}
+
+func tooLarge(err error) bool { return errors.Is(err, detect.ErrLimit) }
+
+// modelOf returns what a body names as its model; "" if that cannot be told,
+// which reading all of it will say better.
+func modelOf(body []byte, lim wire.Limits) string {
+	lim.Keep = 1
+	d, err := wire.Parse(body, lim)
+	if err != nil {
+		return ""
+	}
+	name, _ := d.Root().Get("model").Text()
+	return name
+}
+
+// taskOp is an operation that a task's routes are asked for.
+func taskOp(t chat.Task) dialect.Op {
+	switch t {
+	case chat.Embed:
+		return dialect.Embed
+	case chat.Classify:
+		return dialect.Infer
+	case chat.Generic:
+		return dialect.Generic
+	default:
+		return dialect.Chat
+	}
+}
+
+// admitted records that the request goes on, before it does.
+func (g *Gateway) admitted(x *exchange) {
+	x.route.requests.Add(1)
+	x.route.last.Store(x.started.Unix())
+	g.metrics.requests.WithLabelValues(x.route.Name, x.dialect.Name, "allow", "").Inc()
+	g.metrics.inflight.Inc()
+	g.rec.put(event(x.who.Principal, "gateway.admit", x.route.Name, map[string]any{
+		"request": x.id, "key": x.who.KeyID, "digest": digestText(x.adm.digest), "because": x.adm.because, "bytes": len(x.raw), "dialect": x.dialect.Name,
+	}))
+}
+
+// finished settles what was reserved and records how the exchange ended.
+func (g *Gateway) finished(x *exchange) {
+	used := x.usage
+	if !x.counted { // the prompt was sent; of the answer what came is counted
+		used = chat.Usage{Input: x.prompt, Output: (x.said + 3) / 4}
+		if x.sentAt.IsZero() || x.end == "upstream_error" && x.said == 0 {
+			used = chat.Usage{}
+		}
+	}
+	cost := x.route.Price.of(used)
+	x.res.Settle(limit.Use{Tokens: used.Input + used.Output, Rows: x.req.Params.Rows, Money: cost})
+	m := g.metrics
+	m.inflight.Dec()
+	m.tokens.WithLabelValues(x.route.Name, "input").Add(float64(used.Input))
+	m.tokens.WithLabelValues(x.route.Name, "output").Add(float64(used.Output))
+	if !x.sentAt.IsZero() {
+		m.upstream.WithLabelValues(x.route.Name).Observe(since(x.sentAt))
+		m.overhead.WithLabelValues("before").Observe(x.sentAt.Sub(x.begun).Seconds())
+	}
+	x.route.tokens.Add(uint64(used.Input + used.Output)) //nolint:gosec // neither is negative
+	details := map[string]any{
+		"request": x.id, "status": x.status, "end": x.end, "bytes": x.sent, "input_tokens": used.Input, "output_tokens": used.Output,
+		"ms": g.cfg.Now().Sub(x.started).Milliseconds(),
+	}
+	if !x.counted {
+		details["usage"] = "estimated"
+	}
+	if cost > 0 {
+		details["cost"] = cost
+	}
+	if x.effect != "" {
+		details["guard"], details["found"] = x.effect, x.found
+	}
+	g.rec.put(event(x.who.Principal, "gateway.finish", x.route.Name, details))
+}
+
+// turnAway refuses and records why, in the place that was reserved.
+func (g *Gateway) turnAway(x *exchange, ref refusal) {
+	if x.route != nil {
+		x.route.refused.Add(1)
+		x.route.last.Store(x.started.Unix())
+	}
+	details := map[string]any{
+		"request": x.id, "key": x.who.KeyID, "status": ref.status, "code": ref.code, "because": ref.because, "digest": digestText(x.adm.digest), "dialect": x.dialect.Name,
+	}
+	if x.effect != "" {
+		details["guard"], details["found"] = x.effect, x.found
+	}
+	g.rec.put(event(x.who.Principal, "gateway.refuse", x.routeName(), details))
+	g.refuse(x, ref)
+}
+
+func digestText(d warden.Digest) string {
+	if d == (warden.Digest{}) {
+		return ""
+	}
+	return d.String()
+}
+
+// about answers what clients ask of the server itself, or whether a model is
+// ready.
+func (g *Gateway) about(ctx context.Context, x *exchange) {
+	if x.to.Op != dialect.Live { // whether the process is there is no secret
+		if ref := g.authenticate(ctx, x); ref != nil {
+			g.refuse(x, *ref)
+			return
+		}
+	}
+	ok := true
+	if x.to.Model != "" {
+		r := (*g.routes.Load())[x.to.Model]
+		if ok = r != nil && g.mayQuery(x.who, x.to.Model, action(dialect.Target{Op: taskOp(r.Task)}), oneChoice()).Effect == warden.Allow; ok {
+			_, a := g.choose(ctx, r)
+			ok = a.open
+		}
+	}
+	x.w.Header().Set("Content-Type", "application/json")
+	switch {
+	case x.to.Op == dialect.Metadata && x.to.Model != "":
+		g.refuse(x, refusal{status: http.StatusNotFound, code: "unknown_path", message: "this gateway does not pass on descriptions of models"})
+	case x.to.Op == dialect.Version:
+		x.w.Write([]byte(`{"version":"warden"}`)) //nolint:errcheck // the client is gone
+	case x.to.Op == dialect.Metadata:
+		x.w.Write([]byte(`{"name":"warden","version":"1","extensions":[]}`)) //nolint:errcheck // the client is gone
+	case !ok:
+		x.w.WriteHeader(http.StatusServiceUnavailable)
+		x.w.Write([]byte(`{"ready":false}`)) //nolint:errcheck // the client is gone
+	case x.to.Op == dialect.Live:
+		x.w.Write([]byte(`{"live":true}`)) //nolint:errcheck // the client is gone
+	default:
+		x.w.Write([]byte(`{"ready":true}`)) //nolint:errcheck // the client is gone
+	}
+}

@@ -1,0 +1,386 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/guard"
+	"github.com/modelwarden/warden/internal/chat"
+	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/policy"
+)
+
+// A Mode says when the text of a stream goes on.
+type Mode string
+
+// The modes. The zero Mode is Hold.
+const (
+	Hold   Mode = "hold"   // as soon as nothing in it can turn into something that must not leave
+	Async  Mode = "async"  // at once; a guard can end the stream, and change nothing
+	Buffer Mode = "buffer" // when all of it is there
+)
+
+// A GuardConfig says what guards do on a route.
+type GuardConfig struct {
+	Output *guard.StreamConfig // for answers; nil: they are not looked at
+	Mode   Mode
+	// AllowIncomplete lets pass what a guard could not look at wholly.
+	AllowIncomplete bool
+}
+
+// A relay passes the events of a stream through a guard. Text that is not yet
+// decided waits with its event, and all events after it.
+type relay struct {
+	g     *Gateway
+	x     *exchange
+	guard *guard.Stream // nil: everything passes
+	mode  Mode
+	lanes map[chat.Lane]*passage
+	queue []waiting
+	held  int64          // bytes in queue
+	last  *dialect.Event // that was sent
+}
+
+// A passage is what was decided of one lane.
+type passage struct {
+	read, decided int64
+	segs          []guard.Segment // that change something, in order
+	out           []byte          // all that was released; kept while events may repeat it
+	changed       bool
+	closed        bool
+}
+
+// A waiting event has deltas at these places of their lanes.
+type waiting struct {
+	ev *dialect.Event
+	at []place
+}
+
+type place struct{ from, to int64 }
+
+func newRelay(g *Gateway, x *exchange) *relay {
+	r := &relay{g: g, x: x, lanes: map[chat.Lane]*passage{}}
+	c := x.route.Guard
+	if c == nil || c.Output == nil {
+		return r
+	}
+	r.mode = c.Mode
+	var err error
+	if r.guard, err = g.watcher(x, c); err != nil {
+		g.cfg.Log.Error("guard cannot be prepared", slog.String("route", x.route.Name), slog.Any("error", err))
+		x.effect = warden.Deny
+	}
+	return r
+}
+
+// watcher returns the guard of an answer. Policy can be stricter than it.
+func (g *Gateway) watcher(x *exchange, c *GuardConfig) (*guard.Stream, error) {
+	cfg := *c.Output
+	cfg.Decide = func(f warden.Finding, effect warden.Effect) warden.Effect { return g.deliver(x, f, effect, true) }
+	return guard.NewStream(cfg, &x.req.Exchange)
+}
+
+// take passes an event on, or keeps it until its text is decided.
+func (r *relay) take(ev *dialect.Event) error {
+	if r.guard == nil {
+		if r.x.effect == warden.Deny && r.x.route.Guard != nil { // there should be a guard
+			return errBlocked
+		}
+		return r.send(ev, nil)
+	}
+	begun := time.Now()
+	w := waiting{ev: ev, at: make([]place, len(ev.Deltas))}
+	for i, d := range ev.Deltas {
+		p := r.passage(d.Lane)
+		if d.Repeats {
+			if err := r.close(d.Lane, p); err != nil {
+				return err
+			}
+			continue
+		}
+		w.at[i] = place{p.read, p.read + int64(len(d.Text))}
+		p.read = w.at[i].to
+		segs, err := r.guard.Write(d.Lane, d.Text)
+		if err := r.decided(p, segs, err); err != nil {
+			return err
+		}
+	}
+	for lane, p := range r.lanes {
+		for _, e := range ev.Ended {
+			if e.Choice == lane.Choice {
+				if err := r.close(lane, p); err != nil {
+					return err
+				}
+			}
+		}
+		if ev.Done {
+			if err := r.close(lane, p); err != nil {
+				return err
+			}
+		}
+	}
+	r.x.guarded += time.Since(begun)
+	if r.guard.Denied() {
+		return errBlocked
+	}
+	if r.mode == Async {
+		return r.send(ev, nil)
+	}
+	r.queue = append(r.queue, w)
+	if r.held += int64(len(ev.Raw)); r.held > maxAnswer {
+		return fmt.Errorf("%w: more than %d bytes wait", errBlocked, int64(maxAnswer))
+	}
+	if r.mode == Buffer && !ev.Done {
+		return nil
+	}
+	return r.release()
+}
+
+func (r *relay) passage(l chat.Lane) *passage {
+	p := r.lanes[l]
+	if p == nil {
+		p = &passage{}
+		r.lanes[l] = p
+	}
+	return p
+}
+
+func (r *relay) close(l chat.Lane, p *passage) error {
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	segs, err := r.guard.Close(l)
+	return r.decided(p, segs, err)
+}
+
+// decided notes what the guard decided. What it could not look at is denied, or
+// passes unseen if the route says so.
+func (r *relay) decided(p *passage, segs []guard.Segment, err error) error {
+	if err != nil {
+		r.g.metrics.partial.WithLabelValues("answer").Inc()
+		if !r.x.route.Guard.AllowIncomplete {
+			return fmt.Errorf("%w: %w", errBlocked, err)
+		}
+		p.decided = math.MaxInt64
+		return nil
+	}
+	for _, s := range segs {
+		p.decided = max(p.decided, s.End)
+		if s.Changed {
+			p.segs, p.changed = append(p.segs, s), true
+		}
+	}
+	return nil
+}
+
+// release sends the events at the head of the queue whose text is decided.
+func (r *relay) release() error {
+	for len(r.queue) > 0 {
+		w := r.queue[0]
+		for i, d := range w.ev.Deltas {
+			if p := r.lanes[d.Lane]; p.decided < w.at[i].to && p.decided != math.MaxInt64 {
+				return nil
+			}
+		}
+		r.queue[0] = waiting{}
+		r.queue = r.queue[1:]
+		r.held -= int64(len(w.ev.Raw))
+		texts := make([][]byte, len(w.ev.Deltas))
+		changed := false
+		for i, d := range w.ev.Deltas {
+			p := r.lanes[d.Lane]
+			switch {
+			case d.Repeats && p.changed:
+				texts[i], changed = append([]byte{}, p.out...), true
+			case d.Repeats:
+			default:
+				text, other := p.text(w.at[i], d.Text)
+				if other {
+					texts[i], changed = text, true
+				}
+				if r.x.to.Op == dialect.Responses { // its events repeat all of it
+					p.out = append(p.out, text...)
+				}
+			}
+		}
+		if !changed {
+			texts = nil
+		}
+		if err := r.send(w.ev, texts); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text returns what stands for the source text at a place. What replaces a
+// stretch stands where the stretch begins.
+func (p *passage) text(at place, source []byte) (text []byte, changed bool) {
+	pos := at.from
+	for i := 0; i < len(p.segs); i++ {
+		s := p.segs[i]
+		if s.End <= pos && s.Start < s.End {
+			continue
+		}
+		if s.Start >= at.to {
+			break
+		}
+		if s.Start > pos {
+			text = append(text, source[pos-at.from:s.Start-at.from]...)
+		}
+		if s.Start >= at.from {
+			text = append(text, s.Text...)
+		}
+		pos, changed = min(max(s.End, pos), at.to), true
+	}
+	if !changed {
+		return source, false
+	}
+	if pos < at.to {
+		text = append(text, source[pos-at.from:]...)
+	}
+	if text == nil {
+		text = []byte{}
+	}
+	for len(p.segs) > 0 && p.segs[0].End <= at.to && p.segs[0].Start < at.to { // nothing comes before here again
+		p.segs = p.segs[1:]
+	}
+	return text, true
+}
+
+// send writes an event with these texts, nil: as it came.
+func (r *relay) send(ev *dialect.Event, texts [][]byte) error {
+	if ev.UsageOnly && !r.x.req.ClientUsage {
+		return nil
+	}
+	raw := ev.Raw
+	var err error
+	switch {
+	case texts != nil:
+		raw, err = ev.Rewrite(texts, r.x.route.Shape.Logprobs)
+	case r.x.route.Shape.Logprobs:
+		raw, err = ev.StripLogprobs()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBlocked, err)
+	}
+	r.last = ev
+	return r.write(raw)
+}
+
+// finish notes what the guard found.
+func (r *relay) finish() {
+	if r.guard == nil {
+		return
+	}
+	r.x.note(r.guard.Finish())
+	r.g.metrics.guard.WithLabelValues("answer").Observe(r.x.guarded.Seconds())
+}
+
+func (x *exchange) note(res guard.StreamResult) {
+	if len(res.Counts) == 0 && res.Complete {
+		return
+	}
+	if rank(res.Effect) > rank(x.effect) {
+		x.effect = res.Effect
+	}
+	if x.found == nil {
+		x.found = map[warden.RuleID]int{}
+	}
+	for id, n := range res.Counts {
+		x.found[id] += n
+	}
+}
+
+func rank(e warden.Effect) int {
+	return slices.Index([]warden.Effect{"", warden.Allow, warden.AllowReview, warden.Redact, warden.Require, warden.Deny}, e)
+}
+
+// guardAnswer looks at the texts of a whole answer, as at those of a stream that
+// came in one piece.
+func (g *Gateway) guardAnswer(x *exchange, a *dialect.Answer) error {
+	c := x.route.Guard
+	if c == nil || c.Output == nil || len(a.Texts) == 0 {
+		return nil
+	}
+	begun := time.Now()
+	s, err := g.watcher(x, c)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBlocked, err)
+	}
+	r := &relay{g: g, x: x, guard: s, lanes: map[chat.Lane]*passage{}}
+	places := make([]place, len(a.Texts))
+	for i, t := range a.Texts {
+		p := r.passage(t.Lane)
+		places[i] = place{p.read, p.read + int64(len(t.Text))}
+		p.read = places[i].to
+		segs, err := s.Write(t.Lane, t.Text)
+		if err := r.decided(p, segs, err); err != nil {
+			x.note(s.Finish())
+			return err
+		}
+	}
+	for lane, p := range r.lanes {
+		if err := r.close(lane, p); err != nil {
+			x.note(s.Finish())
+			return err
+		}
+	}
+	x.note(s.Finish())
+	x.guarded += time.Since(begun)
+	g.metrics.guard.WithLabelValues("answer").Observe(time.Since(begun).Seconds())
+	if s.Denied() {
+		return errBlocked
+	}
+	if c.Mode == Async {
+		return nil
+	}
+	for i, t := range a.Texts {
+		if text, changed := r.lanes[t.Lane].text(places[i], t.Text); changed {
+			if err := a.Replace(i, text); err != nil {
+				return fmt.Errorf("%w: %w", errBlocked, err)
+			}
+		}
+	}
+	return nil
+}
+
+// shape returns how the scores of the answer are made coarser: as the route
+// says, or more strictly where the policy that allowed the request says so.
+func (x *exchange) shape() dialect.Shape {
+	s := x.route.Shape.Shape
+	for _, o := range x.obliged {
+		if o == "label_only" {
+			s.LabelOnly = true
+		}
+	}
+	if scale := x.route.Shape.NoiseScale; scale > 0 {
+		seed := warden.Sum(append([]byte(x.route.secret), x.raw...))
+		src := rand.NewChaCha8(seed) // the same for the same question: asking again averages nothing away
+		rng := rand.New(src)         //nolint:gosec // ChaCha8 with a secret seed
+		s.Noise = func(int, int, float64) float64 { return rng.NormFloat64() * scale }
+	}
+	return s
+}
+
+// deliver asks policy whether an exchange with a finding may pass.
+func (g *Gateway) deliver(x *exchange, f warden.Finding, effect warden.Effect, answer bool) warden.Effect {
+	if effect == warden.Deny {
+		return effect
+	}
+	dec := g.cfg.Judge.Ask(policy.Request{
+		Principal: x.who.Principal, Action: policy.Deliver, Now: g.cfg.Now(),
+		Resource: policy.Resource{Ref: warden.Ref{Kind: policy.KindRoute, ID: x.route.Name}, Task: string(x.route.Task)},
+		Found:    policy.Found{Rule: f.Rule, Severity: f.Severity, Effect: effect, Answer: answer},
+	})
+	if dec.Effect != warden.Allow {
+		return warden.Deny
+	}
+	return effect
+}
