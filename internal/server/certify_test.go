@@ -84,11 +84,12 @@ func TestWitnessesRequired(t *testing.T) {
 	var late atomic.Int64 // nanoseconds that the clock is ahead
 	opts.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
 	r := start(t, cfg, opts)
-	ask := func(method, path, body string) (out struct {
+	type said struct {
 		OK          bool
 		Unwitnessed string
 		Required    int `json:"witnesses_required"`
-	}) {
+	}
+	ask := func(method, path, body string) (out said) {
 		t.Helper()
 		if code := r.call(method, path, body, &out); code != http.StatusOK {
 			t.Fatalf("%s = %d", path, code)
