@@ -171,6 +171,7 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 		ctx["from"], ctx["to"] = cedar.String(r.Resource.Stage), cedar.String(r.Step.To)
 		ctx["pushed_it"] = cedar.Boolean(slices.Contains(r.Step.PushedBy, r.person()))
 		ctx["signed_it"] = cedar.Boolean(slices.Contains(r.Step.SignedBy, r.person()))
+	default: // of the others policies see the time only
 	}
 	return entities, cedar.Request{
 		Principal: principal, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Resource: resource.UID, Context: cedar.NewRecord(ctx),
