@@ -88,7 +88,7 @@ const Permitted = "permitted"
 
 // Conditions returns what r, a promotion, needs and whether it has it: one
 // condition for each forbid that asks about the stage, and one for being
-// permitted at all.
+// permitted at all. What only observes blocks nothing: it counts as met.
 func (s *Set) Conditions(r Request) []Condition {
 	out := []Condition{}
 	permit := Condition{Policy: Permitted, Needs: "whoever asks may promote it", Fix: "ask an administrator for a role that may", Reads: []Value{{"principal", r.Principal.ID + " (" + strings.Join(r.Principal.Roles, ", ") + ")"}}}
@@ -100,7 +100,7 @@ func (s *Set) Conditions(r Request) []Condition {
 		if stages := s.annotation(x.Policy, "stage"); stages != "" && !slices.Contains(strings.Split(stages, ","), r.Step.To) {
 			continue
 		}
-		out = append(out, Condition{x.Policy, !x.Fired, cmp.Or(x.Needs, "policy "+x.Policy+" does not forbid it"), x.Fix, x.Reads})
+		out = append(out, Condition{x.Policy, !x.Fired || s.observed[cedar.PolicyID(x.Policy)], cmp.Or(x.Needs, "policy "+x.Policy+" does not forbid it"), x.Fix, x.Reads})
 	}
 	out = append(out, permit)
 	slices.SortStableFunc(out, func(a, b Condition) int {

@@ -41,6 +41,18 @@ func TestObserve(t *testing.T) {
 			}
 		})
 	}
+	step := policy.Request{
+		Principal: who("user:a", "engineer"), Action: policy.Promote, Resource: artifact("admitted", "unsafe", true), Now: at,
+		Step: policy.Step{Model: "team/m", Version: 1, To: "prod"},
+	}
+	if dec := set.Decide(step); dec.Effect != warden.Allow || !slices.Contains(dec.Because, "observed:prod-signed") {
+		t.Errorf("promotion: %s because %v", dec.Effect, dec.Because)
+	}
+	for _, c := range set.Conditions(step) {
+		if !c.Met {
+			t.Errorf("condition %s blocks", c.Policy)
+		}
+	}
 	ids := set.IDs()
 	for _, id := range []string{"no-dangerous", "strict-no-code", "observe-admits"} {
 		if !slices.Contains(ids, id) {
