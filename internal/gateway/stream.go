@@ -68,7 +68,7 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 		x.end = "cut_upstream"
 		g.metrics.cut.WithLabelValues("upstream").Inc()
 	}
-	g.cfg.Log.Warn("stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
+	g.cfg.Log.WarnContext(ctx, "stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
 	out.write(in.Failed(dialect.Problem{Status: http.StatusBadGateway, Code: x.end, Message: "the stream was cut: " + cutText(err)})) //nolint:errcheck // it is cut in any case
 	panic(http.ErrAbortHandler)                                                                                                       // the connection breaks: no clean end
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
-	"github.com/modelwarden/warden/internal/gateway"
 	"github.com/modelwarden/warden/rules"
 )
 
@@ -47,22 +45,6 @@ type APIConfig struct {
 	URL    string `yaml:"url"`    // how people reach it, if not under Listen
 }
 
-// A GatewayConfig configures the inference gateway.
-type GatewayConfig struct {
-	Listen string        `yaml:"listen"`
-	Routes []RouteConfig `yaml:"routes"`
-}
-
-// A RouteConfig is one gateway route.
-type RouteConfig struct {
-	Name          string   `yaml:"name"`           // what clients send as model
-	Model         string   `yaml:"model"`          // namespace/model@number, namespace/model or digest
-	Upstream      string   `yaml:"upstream"`       // base URL of an OpenAI-compatible server, for example http://10.0.0.7:8000/v1
-	UpstreamModel string   `yaml:"upstream_model"` // what the upstream calls it
-	Credential    string   `yaml:"credential"`     // "file:PATH" or "env:NAME"
-	AllowPrivate  []string `yaml:"allow_private"`  // private address ranges the upstream may be in
-}
-
 // A LimitsConfig bounds what the platform takes.
 type LimitsConfig struct {
 	MaxBlob  int64         `yaml:"max_blob"`  // bytes of one uploaded file
@@ -78,7 +60,7 @@ func DefaultConfig() Config {
 		Data: ".data", Demo: true, Roles: Roles(), Queue: QueueConfig{Replicas: 3},
 		API:     APIConfig{Listen: "127.0.0.1:8080"},
 		Access:  AccessConfig{OIDC: OIDCConfig{Scopes: []string{}, RoleMap: map[string][]string{}, AllowedDomains: []string{}}, Workloads: []WorkloadConfig{}},
-		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Routes: []RouteConfig{}},
+		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Limits: []LimitConfig{}, Routes: []RouteConfig{}},
 		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
 	}
 }
@@ -188,35 +170,11 @@ func (c Config) Check() error {
 	if err := c.Access.check(); err != nil {
 		return err
 	}
+	if _, err := c.limits(); err != nil {
+		return err
+	}
 	_, err := c.routes(func(string) string { return "" }, false)
 	return err
-}
-
-// routes converts the configured routes; secrets are read only if wanted.
-func (c Config) routes(getenv func(string) string, secrets bool) ([]gateway.Route, error) {
-	var out []gateway.Route
-	for i, r := range c.Gateway.Routes {
-		key := fmt.Sprintf("gateway.routes[%d]", i)
-		g := gateway.Route{Name: r.Name, Target: gateway.Target{Model: r.Model, Upstream: r.Upstream, UpstreamModel: r.UpstreamModel}}
-		for _, text := range r.AllowPrivate {
-			p, err := netip.ParsePrefix(text)
-			if err != nil {
-				return nil, configError(key+".allow_private", err)
-			}
-			g.AllowPrivate = append(g.AllowPrivate, p)
-		}
-		if secrets && r.Credential != "" {
-			s, err := secret(r.Credential, getenv)
-			if err != nil {
-				return nil, configError(key+".credential", err)
-			}
-			g.Credential = s
-		} else if r.Credential != "" && !strings.HasPrefix(r.Credential, "file:") && !strings.HasPrefix(r.Credential, "env:") {
-			return nil, configError(key+".credential", errors.New("secrets are references: file:PATH or env:NAME"))
-		}
-		out = append(out, g)
-	}
-	return out, nil
 }
 
 var errUnset = errors.New("is not set")

@@ -155,7 +155,14 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err := s.identity(); err != nil {
 		return err
 	}
-	if s.gateway, err = gateway.New(gateway.Config{Registry: s.registry, Judge: s.judge, Access: s.access, Now: o.Now, Log: o.Log}); err != nil {
+	limits, err := s.cfg.limits()
+	if err != nil {
+		return err
+	}
+	s.gateway, err = gateway.New(gateway.Config{
+		Registry: s.registry, Judge: s.judge, Access: s.access, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
+	})
+	if err != nil {
 		return err
 	}
 	routes, err := s.cfg.routes(o.Getenv, true)
