@@ -173,6 +173,9 @@ type Shape struct {
 
 // Shape rewrites the scores. Vectors are rounded only.
 func (a *Answer) Shape(s Shape) error {
+	if len(a.Tail) > 0 && (s.Top > 0 || s.LabelOnly || s.Round || s.Noise != nil) {
+		return fmt.Errorf("%w: its scores are raw bytes, which are not shaped (hint: see Request.ForceJSON)", ErrAnswer)
+	}
 	for row, sc := range a.Scores {
 		values := make([]float64, len(sc.Values))
 		for i, v := range sc.Values {
@@ -287,5 +290,5 @@ func (a *Answer) Bytes() ([]byte, error) {
 	return body, nil
 }
 
-// HeadLen is the length of the JSON in what Bytes returned last.
-func (a *Answer) HeadLen() int { return a.head }
+// Headers returns the header fields that say what Bytes returned last.
+func (a *Answer) Headers() []Field { return described(a.head, len(a.Tail)) }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/wire"
@@ -175,6 +176,7 @@ type Places struct {
 	MaxAt     []string     // where the bound goes if there is none: a path of names
 	Logprobs  []Member     // what asks for log-probabilities
 	System    func(e *wire.Edits, text []byte)
+	JSON      func(e *wire.Edits) // makes the answer JSON only; nil: it is anyway
 	Usage     func(e *wire.Edits) // makes the stream end with its usage; nil: it does anyway
 }
 
@@ -228,6 +230,15 @@ func (r *Request) StripLogprobs() {
 		r.edits.Remove(m.In, m.Value)
 	}
 	r.Params.Logprobs, r.Params.TopLogprobs = false, 0
+}
+
+// ForceJSON makes the upstream answer with JSON only, so that scores can be
+// shaped.
+func (r *Request) ForceJSON() {
+	if r.Places.JSON != nil {
+		r.Places.JSON(r.edits)
+		r.Places.JSON = nil
+	}
 }
 
 // Replace puts text in place of the bytes [start, end) of the text of a part.
@@ -291,8 +302,20 @@ func (r *Request) Bytes() ([]byte, error) {
 	return body, nil
 }
 
-// HeadLen is the length of the JSON in what Bytes returned last.
-func (r *Request) HeadLen() int { return r.head }
+// Headers returns the header fields that say what Bytes returned last.
+func (r *Request) Headers() []Field { return described(r.head, len(r.Tail)) }
+
+// described are the fields of a body of JSON and, behind it, raw bytes.
+func described(head, tail int) []Field {
+	if tail == 0 {
+		return []Field{{"Content-Type", "application/json"}}
+	}
+	return []Field{{"Content-Type", "application/octet-stream"}, {HeadLength, strconv.Itoa(head)}}
+}
+
+// HeadLength is the header field of the binary tensor extension: how long the
+// JSON before the raw bytes is.
+const HeadLength = "Inference-Header-Content-Length"
 
 // SetPath sets the member at a path of names below root, with the objects on
 // the way that are missing.

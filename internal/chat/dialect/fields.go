@@ -151,6 +151,19 @@ func (t *Table) Names() map[string]How {
 	return maps.Clone(t.how)
 }
 
+// PlainName reports whether a model's name needs no escape in a path, so that no
+// two readers of the path can differ about it.
+func PlainName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return name != "" && strings.Trim(name, ".") != ""
+}
+
 // Unknown says what becomes of fields that no table knows.
 type Unknown string
 

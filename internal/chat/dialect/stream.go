@@ -245,7 +245,7 @@ func (s *Stream) Next() (*Event, error) {
 	}
 	s.some = true
 	if err != nil {
-		if errors.Is(err, io.EOF) && s.over != nil && s.over() {
+		if errors.Is(err, io.EOF) && s.over != nil && s.over() && s.Form != JSONArray {
 			s.end = true
 			return nil, io.EOF
 		}

@@ -70,6 +70,9 @@ func edits(t *testing.T, d *dialect.Dialect, to dialect.Target, h dialect.Header
 		t.Fatalf("edits of %q: %v", body, err)
 	}
 	o.Limits.Bytes *= 2
+	if to.Model != "" {
+		to.Model = "another/model"
+	}
 	again, err := d.Decode(to, h, out, o)
 	if err != nil {
 		t.Fatalf("edits of %q gave %q: %v", body, out, err)
