@@ -72,10 +72,10 @@ func sameAnyCut(t interface {
 	want, one := examine(tb, cfg, x, lane, text)
 	got, res := examine(tb, cfg, x, lane, text, cuts...)
 	if got != want {
-		t.Fatalf("cut at %v, %q gives\n%q, whole\n%q", cuts, text, got, want)
+		t.Fatalf("cut in %d, %q gives\n%q, whole\n%q", len(cuts), text, got, want)
 	}
 	if d := cmp.Diff(one, res); d != "" {
-		t.Fatalf("cut at %v, %q: %s", cuts, text, d)
+		t.Fatalf("cut in %d, %q: %s", len(cuts), text, d)
 	}
 	if len(one.Findings) == 0 && len(cfg.Restore) == 0 && got != text {
 		t.Fatalf("%q became %q without a finding", text, got)

@@ -104,7 +104,7 @@ type lane struct {
 	id     chat.Lane
 	path   string
 	view   stream.View
-	text   *stream.Text
+	text   *prompt.OutputText
 	out    int64 // of the source: decided
 	segs   []Segment
 	taken  map[string]bool // kinds of which the last match was taken out
@@ -121,14 +121,20 @@ func NewStream(cfg StreamConfig, x *chat.Exchange) (*Stream, error) {
 	if cfg.MaxFindings == 0 {
 		cfg.MaxFindings = maxFindings
 	}
-	out, err := prompt.NewOutput(prompt.OutputConfig{PhoneRegions: cfg.PhoneRegions})
+	out, err := prompt.NewOutput(prompt.OutputConfig{
+		PhoneRegions: cfg.PhoneRegions, URLHosts: cfg.URLHosts, ImageHosts: cfg.ImageHosts, Words: cfg.Words, Canary: cfg.Canary, Restore: cfg.Restore,
+	}, x)
 	if err != nil {
 		return nil, err
 	}
-	return &Stream{
+	s := &Stream{
 		cfg: cfg, out: out, lanes: map[chat.Lane]*lane{}, reasons: map[string]bool{},
 		res: StreamResult{Effect: warden.Allow, Complete: true, Counts: map[warden.RuleID]int{}},
-	}, nil
+	}
+	for _, why := range out.Reasons() {
+		s.incomplete(why)
+	}
+	return s, nil
 }
 
 // Write adds p to a lane and returns what is decided by it; of a lane that a
@@ -185,7 +191,7 @@ func (s *Stream) lane(id chat.Lane) (*lane, error) {
 		s.incomplete("more lanes than may be")
 		return nil, fmt.Errorf("more than %d lanes: %w", maxLanes, detect.ErrLimit)
 	}
-	l := &lane{id: id, path: fmt.Sprintf("choices/%d/%s/%d", id.Choice, id.Kind, id.Index), text: s.out.Text(), taken: map[string]bool{}}
+	l := &lane{id: id, path: fmt.Sprintf("choices/%d/%s/%d", id.Choice, id.Kind, id.Index), text: s.out.Text(id.Kind == chat.ToolCall), taken: map[string]bool{}}
 	l.view.JSON = id.Kind == chat.ToolCall
 	s.lanes[id] = l
 	return l, nil
@@ -222,6 +228,10 @@ func (s *Stream) found(l *lane, m stream.Match) {
 		if l.taken[m.Kind] {
 			l.take(m, "")
 		}
+		return
+	}
+	if prompt.Restores(m) {
+		l.take(m, m.Text)
 		return
 	}
 	tool := l.id.Kind == chat.ToolCall

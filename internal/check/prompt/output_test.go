@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/text/stream"
 )
 
@@ -12,7 +13,8 @@ import (
 func matches(t *testing.T, o *OutputScanner, text string, tool bool) []warden.RuleID {
 	t.Helper()
 	var ids []warden.RuleID
-	o.Text().Add([]byte(text), true, func(m stream.Match) {
+	var v stream.View
+	o.Text(tool).Add(v.Add(nil, []byte(text), true), true, func(m stream.Match) {
 		if m.More {
 			return
 		}
@@ -27,7 +29,7 @@ func matches(t *testing.T, o *OutputScanner, text string, tool bool) []warden.Ru
 
 // TestOutputExamples runs the examples of the rules.
 func TestOutputExamples(t *testing.T) {
-	o, err := NewOutput(exampleConfig())
+	o, err := NewOutput(exampleConfig(), exampleExchange())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,4 +52,11 @@ func TestOutputExamples(t *testing.T) {
 	}
 }
 
-func exampleConfig() OutputConfig { return OutputConfig{} }
+func exampleConfig() OutputConfig { return OutputConfig{Words: 8, Canary: "qz7canary4Tx"} }
+
+func exampleExchange() *chat.Exchange {
+	return &chat.Exchange{Messages: []chat.Message{
+		{Role: chat.System, Parts: []chat.Part{{Kind: chat.Text, Text: []byte("You are the assistant of the northern branch and never speak about prices of the competition.")}}},
+		{Role: chat.User, Parts: []chat.Part{{Kind: chat.Text, Text: []byte("My customer number is 7718-9920-11 and my plan is to leave on Monday.")}}},
+	}}
+}

@@ -30,6 +30,7 @@ type Rules struct {
 	words *text.Words
 	of    [][]int // the rules of each word
 	size  []int   // of each word
+	list  []string
 	allow []*allow
 }
 
@@ -106,13 +107,12 @@ func Parse(table string) (*Rules, error) {
 	if len(r.rules) == 0 || len(byWord) == 0 {
 		return nil, fmt.Errorf("%w: no rules", ErrTable)
 	}
-	var list2 []string
 	for w, rules := range byWord {
-		list2 = append(list2, w)
+		r.list = append(r.list, w)
 		r.of, r.size = append(r.of, rules), append(r.size, len(w))
 	}
 	var err error
-	r.words, err = text.NewWords(list2)
+	r.words, err = text.NewWords(r.list)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTable, err)
 	}
@@ -189,6 +189,11 @@ type span struct{ start, end int }
 // or later and before hi. What lies around that helps to tell. It returns what
 // it has found beside the error of ctx.
 func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]Hit, error) {
+	return r.find(ctx.Err, name, b, lo, hi)
+}
+
+// find is Find; stop says why to end early.
+func (r *Rules) find(stop func() error, name string, b []byte, lo, hi int) ([]Hit, error) {
 	open := make([]span, len(r.rules))
 	var hits []Hit
 	var failed error
@@ -199,7 +204,7 @@ func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]
 		if s.end == 0 || found[r.rules[i].generic] >= maxFound {
 			return
 		}
-		if failed = ctx.Err(); failed != nil {
+		if failed = stop(); failed != nil {
 			return
 		}
 		before := len(hits)
@@ -209,7 +214,7 @@ func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]
 	words := 0
 	r.words.Each(b, func(word, start, end int) bool {
 		if words++; words&4095 == 0 && failed == nil {
-			failed = ctx.Err()
+			failed = stop()
 		}
 		if r.size[word] <= shortWord && !strung(b, start, end) {
 			return failed == nil

@@ -57,11 +57,23 @@ type Match struct {
 }
 
 // A Body is what follows a match and belongs to it: it is passed over, however
-// long it is, until the text has a byte that cannot be in it, and After bytes of
-// the line are over.
+// long it is, until the text has a byte that cannot be in it or the body has
+// ended with Until.
 type Body struct {
 	Bytes [256]bool
-	Until string // the body ends with this text instead, upper-case letters as they are
+	Until string // "": only a byte ends it
+}
+
+// NewBody returns a body of letters, digits and more bytes.
+func NewBody(more, until string) *Body {
+	b := &Body{Until: until}
+	for c := range 256 {
+		b.Bytes[c] = c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' && c < 0x80
+	}
+	for i := range len(more) {
+		b.Bytes[more[i]] = true
+	}
+	return b
 }
 
 // Swallow makes the bytes after m part of it. Only a recogniser that decides by
@@ -126,7 +138,7 @@ func NewPlan(ts []Trigger) (*Plan, error) {
 			p.class[c] = letter
 		case b >= '0' && b <= '9':
 			p.class[c] = digit
-		case b <= ' ', b >= 0x7f, b == '"', b == '\'', b == '`', b == ')', b == ']', b == '}', b == '>', b == ',', b == ';', b == '|':
+		case b <= ' ', b >= 0x7f, b == '"', b == '\'', b == '`', b == ')', b == ']', b == '}', b == '>', b == ',', b == ';':
 			p.class[c] = space
 		case b == '(', b == '[', b == '{':
 			p.class[c] = opener
@@ -274,7 +286,7 @@ func (t *Text) scan(last bool) {
 		}
 		c := b[i]
 		state = p.words.Next(state, c)
-		class := p.class[c]
+		class, word := p.class[c], t.word
 		switch class {
 		case letter:
 			if t.run < 0 {
@@ -304,7 +316,7 @@ func (t *Text) scan(last bool) {
 			t.state, t.pos = state, t.base+int64(i)
 			for _, w := range ends {
 				for _, slot := range p.of[w] {
-					t.candidate(slot, t.pos, t.word)
+					t.candidate(slot, t.pos, word)
 				}
 			}
 		}
@@ -396,13 +408,13 @@ func (t *Text) swallow(i int) int {
 	done := false
 	for i < len(t.buf) && !done {
 		c := t.buf[i]
-		if b.Until == "" {
-			if done = !b.Bytes[c]; !done {
-				i++
-			}
-			continue
+		if done = !b.Bytes[c]; done {
+			break
 		}
 		i++
+		if b.Until == "" {
+			continue
+		}
 		t.tail = append(t.tail, c)
 		if len(t.tail) > len(b.Until) {
 			t.tail = t.tail[:copy(t.tail, t.tail[1:])]
