@@ -244,7 +244,7 @@ func (s *Stream) found(l *lane, m stream.Match) {
 		l.taken[m.Kind] = false
 		return
 	}
-	pieces := l.view.Pieces(m.Start, m.End)
+	pieces := l.view.Pieces(m.Start, m.End, false)
 	if len(pieces) == 0 {
 		return
 	}
@@ -274,7 +274,10 @@ func (s *Stream) found(l *lane, m stream.Match) {
 	switch effect {
 	case warden.Redact:
 		text := m.Text
-		if text == "" {
+		switch {
+		case m.Inside != "" && l.taken[m.Inside]:
+			text = ""
+		case text == "":
 			text = "[" + strings.ToUpper(strings.ReplaceAll(m.Kind, "-", "_")) + "]"
 		}
 		l.take(m, text)
@@ -287,7 +290,7 @@ func (s *Stream) found(l *lane, m stream.Match) {
 
 // take puts text in place of a match.
 func (l *lane) take(m stream.Match, text string) {
-	for i, p := range l.view.Pieces(m.Start, m.End) {
+	for i, p := range l.view.Pieces(m.Start, m.End, m.More) {
 		if p.End <= l.out {
 			continue
 		}

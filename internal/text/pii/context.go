@@ -4,6 +4,7 @@
 package pii
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/text/stream"
@@ -26,23 +27,51 @@ func isAlnum(c byte) bool  { return isDigit(c) || isLetter(c) }
 func isHex(c byte) bool    { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 func isWord(c byte) bool   { return isAlnum(c) || c >= 0x80 || c == '_' }
 
-// before returns the last words before i, in small letters: whole words only.
-func before(b []byte, i int) []string {
+// A context is the words before a place, the nearest first, in small letters.
+type context struct {
+	words [wordsBefore][]byte
+	n     int
+	made  bool
+}
+
+// before fills in c with the last words before i: whole words only.
+func (c *context) before(b []byte, i int) *context {
+	if c.made {
+		return c
+	}
+	c.made = true
 	from := max(0, i-bytesBefore)
-	var words []string
-	for i > from && len(words) < wordsBefore {
-		for i > from && !isWord(b[i-1]) {
-			i--
+	small := bytes.ToLower(b[from:i])
+	for j := len(small); j > 0 && c.n < wordsBefore; {
+		for j > 0 && !isWord(small[j-1]) {
+			j--
 		}
-		end := i
-		for i > from && isWord(b[i-1]) {
-			i--
+		end := j
+		for j > 0 && isWord(small[j-1]) {
+			j--
 		}
-		if i < end && (i > from || i == 0) {
-			words = append(words, strings.ToLower(string(b[i:end])))
+		if j < end && (j > 0 || from == 0) {
+			c.words[c.n] = small[j:end]
+			c.n++
 		}
 	}
-	return words
+	return c
+}
+
+// has reports whether one of the nearest words is in a set.
+func (c *context) has(of map[string]bool, nearest int) bool {
+	for _, w := range c.words[:min(c.n, nearest)] {
+		if of[string(w)] {
+			return true
+		}
+	}
+	return false
+}
+
+// beside reports whether one of the words before i is in a set.
+func beside(b []byte, i int, of map[string]bool) bool {
+	var c context
+	return c.before(b, i).has(of, wordsBefore)
 }
 
 // after returns the next words of the line after i, and whether no more of them
@@ -67,15 +96,6 @@ func after(w stream.Window, i int) ([]string, bool) {
 		words = append(words, strings.ToLower(string(w.B[start:i])))
 	}
 	return words, true
-}
-
-func hasAny(words []string, of map[string]bool) bool {
-	for _, w := range words {
-		if of[w] {
-			return true
-		}
-	}
-	return false
 }
 
 // set makes a set of the words of a list.

@@ -50,7 +50,7 @@ func ident(w stream.Window, end int) ([]stream.Match, stream.State) {
 	}
 	for i := range identifiers {
 		k := &identifiers[i]
-		if shaped(upper, k.form) && k.check(upper) && (k.alone || hasAny(before(b, at), k.words)) {
+		if shaped(upper, k.form) && k.check(upper) && (k.alone || beside(b, at, k.words)) {
 			return []stream.Match{match(at, end, k.name, 2)}, stream.Yes
 		}
 	}
@@ -60,7 +60,7 @@ func ident(w stream.Window, end int) ([]stream.Match, stream.State) {
 	if name := coin(b, at, end, run); name != "" {
 		return []stream.Match{match(at, end, name, 3)}, stream.Yes
 	}
-	if (len(run) == 8 || len(run) == 11) && shaped(upper[:6], "AAAAAA") && hasAny(before(b, at), bicWords) {
+	if (len(run) == 8 || len(run) == 11) && shaped(upper[:6], "AAAAAA") && beside(b, at, bicWords) {
 		return []stream.Match{match(at, end, "bic", 3)}, stream.Yes
 	}
 	return nil, stream.No
@@ -200,7 +200,7 @@ func rut(w stream.Window, end int) ([]stream.Match, stream.State) {
 			k = 2
 		}
 	}
-	if "0K987654321"[sum%11] != b[i+1]&^(b[i+1]>>1&0x20) || dots != 2 && !hasAny(before(b, at), rutWords) {
+	if "0K987654321"[sum%11] != b[i+1]&^(b[i+1]>>1&0x20) || dots != 2 && !beside(b, at, rutWords) {
 		return nil, stream.No
 	}
 	return []stream.Match{match(at, i+2, "cl-rut", 2)}, stream.Yes
@@ -288,7 +288,7 @@ func coin(b []byte, at, end int, s string) string {
 	n := end - at
 	switch {
 	case n == 42 && (strings.HasPrefix(s, "0x") || strings.HasPrefix(s, "0X")):
-		if ethereum(s[2:]) || strings.ToLower(s[2:]) == s[2:] && hasAny(before(b, at), coinWords) && hexOnly(s[2:]) {
+		if ethereum(s[2:]) || strings.ToLower(s[2:]) == s[2:] && beside(b, at, coinWords) && hexOnly(s[2:]) {
 			return "eth"
 		}
 	case n >= 26 && n <= 35 && (s[0] == '1' || s[0] == '3'):

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/modelwarden/warden/internal/text/stream"
 )
@@ -122,8 +123,7 @@ func (o Options) number(w stream.Window, groups []group, inner bool) (m stream.M
 	if len(groups) == 0 {
 		return m, false, false
 	}
-	var words []string
-	asked := false
+	var words context
 	for n := len(groups); n > 0; n-- {
 		g := groups[:n]
 		last := g[n-1].end
@@ -138,25 +138,19 @@ func (o Options) number(w stream.Window, groups []group, inner bool) (m stream.M
 		if m, ok := ipv4(b, g); ok {
 			return m, true, false
 		}
-		for i := range numberKinds {
-			k := &numberKinds[i]
-			if !k.fits(g, len(d)) || inner && (len(g) > 1 || !k.alone) || !k.check(d) {
+		for _, k := range byDigits()[len(d)] {
+			if !k.fits(g) || inner && (len(g) > 1 || !k.alone) || !k.check(d) {
 				continue
 			}
-			if !k.alone {
-				if !asked {
-					words, asked = before(b, w.At), true
-				}
-				if !hasAny(words, k.words) {
-					continue
-				}
+			if !k.alone && !words.before(b, w.At).has(k.words, wordsBefore) {
+				continue
 			}
 			return match(g[0].start, last, k.name, 2), true, false
 		}
 		if inner {
 			continue
 		}
-		if m, ok, more := o.phone(w, g, d); ok || more {
+		if m, ok, more := o.phone(w, g, d, &words); ok || more {
 			return m, ok, more
 		}
 	}
@@ -164,16 +158,38 @@ func (o Options) number(w stream.Window, groups []group, inner bool) (m stream.M
 }
 
 // fits reports whether the groups are laid out as the kind is.
-func (k *kind) fits(g []group, digits int) bool {
+func (k *kind) fits(g []group) bool {
 	for _, l := range k.layouts {
-		if layout(l, g, digits) {
+		if layout(l, g) {
 			return true
 		}
 	}
 	return false
 }
 
-func layout(l string, g []group, digits int) bool {
+// byDigits gives the kinds by how many digits they have.
+var byDigits = sync.OnceValue(func() [][]*kind {
+	by := make([][]*kind, maxNumber+1)
+	for i := range numberKinds {
+		k := &numberKinds[i]
+		for _, l := range k.layouts {
+			total, size := 0, 0
+			for j := range len(l) {
+				if size = size*10 + int(l[j]-'0'); !isDigit(l[j]) {
+					size = 0
+				} else if j+1 == len(l) || !isDigit(l[j+1]) {
+					total += size
+				}
+			}
+			if !slices.Contains(by[total], k) {
+				by[total] = append(by[total], k)
+			}
+		}
+	}
+	return by
+})
+
+func layout(l string, g []group) bool {
 	n, i := 0, 0
 	for i < len(l) {
 		size := 0
@@ -207,7 +223,8 @@ func ipv4(b []byte, g []group) (stream.Match, bool) {
 	if err != nil || !personal(a) {
 		return stream.Match{}, false
 	}
-	if words := before(b, g[0].start); hasAny(words[:min(2, len(words))], versions) {
+	var words context
+	if words.before(b, g[0].start).has(versions, 2) {
 		return stream.Match{}, false
 	}
 	return match(g[0].start, g[3].end, "ip", 1), true
@@ -242,7 +259,7 @@ var (
 
 // phone decides about a telephone number. With a country code its length is
 // right; without one it is one of the regions, or a word beside it says so.
-func (o Options) phone(w stream.Window, g []group, d []byte) (m stream.Match, ok, more bool) {
+func (o Options) phone(w stream.Window, g []group, d []byte, words *context) (m stream.Match, ok, more bool) {
 	b := w.B
 	start, end := g[0].start, g[len(g)-1].end
 	if len(d) < 7 || len(d) > 17 {
@@ -283,8 +300,7 @@ func (o Options) phone(w stream.Window, g []group, d []byte) (m stream.Match, ok
 		}
 		return m, len(n) >= 8 && len(n) <= 16 && n[0] != '0', false
 	}
-	words := before(b, w.At)
-	if hasAny(words[:min(2, len(words))], notPhone) || datelike(g, d) || value(d[len(d)-3:]) == 0 && g[0].end-g[0].start <= 3 {
+	if words.before(b, w.At).has(notPhone, 2) || datelike(g, d) || value(d[len(d)-3:]) == 0 && g[0].end-g[0].start <= 3 {
 		return m, false, false
 	}
 	if o.national(b, g, d) {
@@ -293,7 +309,7 @@ func (o Options) phone(w stream.Window, g []group, d []byte) (m stream.Match, ok
 	if len(g) == 1 && len(d) < 9 || len(d) > 13 {
 		return m, false, false
 	}
-	if hasAny(words, phoneWords) {
+	if words.has(phoneWords, wordsBefore) {
 		return m, true, false
 	}
 	if len(g) == 1 {

@@ -17,6 +17,7 @@ const (
 	WindowCap = 900 // of In
 	TokenCap  = 4096
 	valueCap  = 640
+	nameRest  = 24 // of a name, after its first word
 	leastRun  = 16 // a secret without a name before it is at least so long
 )
 
@@ -31,9 +32,15 @@ func (r *Rules) Words() []string {
 // word is the rest of its run, and, where an operator follows, one value.
 func (r *Rules) In(w stream.Window) ([]stream.Match, stream.State) {
 	b, at := w.B, w.At
-	run := at
+	start := at
+	for start > w.Lo && token(b[start-1]) {
+		start--
+	}
+	run, again := at, w.Prev > start
 	for run < len(b) && token(b[run]) {
-		run++
+		if run++; again && run-at > nameRest { // the word before looks at all of the run
+			return nil, stream.No
+		}
 	}
 	if run == len(b) && !w.Ended() {
 		return nil, stream.More
@@ -41,10 +48,6 @@ func (r *Rules) In(w stream.Window) ([]stream.Match, stream.State) {
 	end, named, more := value(w)
 	if more {
 		return nil, stream.More
-	}
-	start := at
-	for start > w.Lo && token(b[start-1]) {
-		start--
 	}
 	if !named && run-start < leastRun {
 		return nil, stream.No

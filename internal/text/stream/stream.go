@@ -35,6 +35,7 @@ type Window struct {
 	B    []byte
 	At   int  // where the recogniser was called: after a word, at a byte, at the beginning of a run
 	Lo   int  // matches begin here or later: what lies before may have gone
+	Prev int  // where the recogniser was called before, in the same word and near; else -1
 	Last bool // the text ends here
 	Cap  bool // the text goes on, but the candidate is as long as one may be
 }
@@ -52,6 +53,7 @@ type Match struct {
 	Text       string // that stands for it where it is taken out; "" lets the caller choose
 	Whole      string // the matched text itself, filled in for the caller; of a match with a body it is ""
 	More       bool   // it belongs to the match before it
+	Inside     string // kind of the match in whose body it begins, or ""
 
 	swallow *Body
 }
@@ -191,6 +193,8 @@ type Text struct {
 	body     *Body
 	bodyOf   Match
 	tail     []byte // end of a body that is read until a text
+	bodies   []body
+	called   []int64 // where each recogniser was called last
 	open     []candidate
 	found    []Match // known, not told
 	ends     [groups]int64
@@ -201,15 +205,25 @@ type Text struct {
 // groups is how many groups of matches there may be.
 const groups = 16
 
+type body struct {
+	start, end int64
+	kind       string
+}
+
 type candidate struct {
 	at, lo int64
+	prev   int64
 	slot   int
 	again  int64
 }
 
 // New returns a text. The recognisers are those of the plan's slots.
 func New(p *Plan, recs []Recogniser, watch ...Watcher) *Text {
-	return &Text{plan: p, recs: recs, watch: watch, run: -1}
+	t := &Text{plan: p, recs: recs, watch: watch, run: -1, called: make([]int64, len(recs))}
+	for i := range t.called {
+		t.called[i] = -1
+	}
+	return t
 }
 
 // Overrun reports that there were more candidates at once than are followed.
@@ -267,9 +281,17 @@ func (t *Text) tell(until int64, tell func(Match)) {
 			continue
 		}
 		t.ends[m.Group] = max(m.End, t.ends[m.Group])
+		for _, b := range t.bodies {
+			if !m.More && m.Start >= b.start && m.Start < b.end {
+				m.Inside = b.kind
+			}
+		}
 		tell(m)
 	}
 	t.found = t.found[:copy(t.found, t.found[n:])]
+	for len(t.bodies) > 1 && t.bodies[0].end <= until { // what comes begins at until or later
+		t.bodies = t.bodies[1:]
+	}
 }
 
 // scan reads what is new and opens candidates.
@@ -340,7 +362,12 @@ func (t *Text) endRun(end int64) {
 
 // candidate opens a candidate, or decides it at once where its recogniser can.
 func (t *Text) candidate(slot int, at, word int64) {
-	c := candidate{at: at, lo: min(at, max(word, at-WordHeld)), slot: slot}
+	c := candidate{at: at, lo: min(at, max(word, at-WordHeld)), slot: slot, prev: -1}
+	if last := t.called[slot]; last >= c.lo {
+		c.prev = last
+	} else {
+		t.called[slot] = at
+	}
 	if t.decide(&c, false) {
 		return
 	}
@@ -371,7 +398,10 @@ func (t *Text) decide(c *candidate, last bool) bool {
 	}
 	limit := cmp.Or(r.Cap, defaultCap)
 	from := max(c.at-Before, t.base)
-	w := Window{B: t.buf[from-t.base:], At: int(c.at - from), Lo: int(c.lo - from), Last: last}
+	w := Window{B: t.buf[from-t.base:], At: int(c.at - from), Lo: int(c.lo - from), Prev: -1, Last: last}
+	if c.prev >= from {
+		w.Prev = int(c.prev - from)
+	}
 	if len(w.B) > w.At+limit {
 		w.B, w.Last, w.Cap = w.B[:w.At+limit], false, true
 	}
@@ -394,6 +424,7 @@ func (t *Text) decide(c *candidate, last bool) bool {
 		m.Start, m.End = m.Start+from, m.End+from
 		if m.swallow != nil && t.body == nil {
 			t.body, t.bodyOf, t.tail = m.swallow, m, nil
+			t.bodies = append(t.bodies, body{m.End, m.End, m.Kind})
 		}
 		t.found = append(t.found, m)
 	}
@@ -425,6 +456,7 @@ func (t *Text) swallow(i int) int {
 		m := Match{Start: t.base + int64(from), End: t.base + int64(i), Kind: t.bodyOf.Kind, Group: t.bodyOf.Group, More: true}
 		t.found = append(t.found, m)
 		t.pos = t.base + int64(i)
+		t.bodies[len(t.bodies)-1].end = t.pos
 	}
 	if done {
 		t.body, t.word, t.run, t.digits, t.tail = nil, t.base+int64(i), -1, false, nil

@@ -235,10 +235,14 @@ type Piece struct {
 }
 
 // Pieces returns the parts of the source that the text in [a, b) comes from, less
-// what frames JSON.
-func (v *View) Pieces(a, b int64) []Piece {
+// what frames JSON. With joined, what is not seen before a is of it too.
+func (v *View) Pieces(a, b int64, joined bool) []Piece {
 	if !v.JSON {
-		return []Piece{{Start: v.start(a), End: v.end(b)}}
+		p := Piece{Start: v.start(a), End: v.end(b)}
+		if joined {
+			p.Start = v.end(a)
+		}
+		return []Piece{p}
 	}
 	var out []Piece
 	for i := max(0, v.at(a)); i < len(v.marks) && v.marks[i].view < b; i++ {
@@ -251,10 +255,13 @@ func (v *View) Pieces(a, b int64) []Piece {
 			continue
 		}
 		p := Piece{Start: m.src + from - m.view, End: v.end(to), Bare: m.zone == bare, Quoted: m.zone == inside}
+		if joined && from == a && p.Quoted {
+			p.Start = v.end(a)
+		}
 		if p.Bare {
 			p.Start, p.End = m.src, m.src+next-m.view
 		}
-		if n := len(out); n > 0 && p.Quoted && out[n-1].Quoted && v.joined(out[n-1].End, p.Start) {
+		if n := len(out); n > 0 && p.Quoted && out[n-1].Quoted && v.unframed(out[n-1].End, p.Start) {
 			out[n-1].End = p.End
 			continue
 		}
@@ -263,9 +270,9 @@ func (v *View) Pieces(a, b int64) []Piece {
 	return out
 }
 
-// joined reports whether nothing that frames JSON lies between two places of the
+// unframed reports whether nothing that frames JSON lies between two places of the
 // source.
-func (v *View) joined(a, b int64) bool {
+func (v *View) unframed(a, b int64) bool {
 	for _, m := range v.marks {
 		if m.src >= a && m.src < b && m.zone == frame {
 			return false
