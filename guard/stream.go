@@ -251,7 +251,7 @@ func (s *Stream) found(l *lane, m stream.Match) {
 	f := warden.Finding{
 		Rule: r.ID, Severity: sev, Subject: warden.Ref{Kind: warden.KindExchange},
 		At:      warden.Location{Path: l.path, Span: warden.Span{Unit: warden.Bytes, Start: pieces[0].Start, End: pieces[len(pieces)-1].End}},
-		Message: detect.Printable(message(r.Title, m.Note), 1024), Evidence: evidence(m),
+		Message: detect.Printable(message(r.Title, m.Note), 1024), Evidence: prompt.Evidence(m),
 	}
 	effect := s.effect(f, r.Effect)
 	if s.cfg.Shadow[r.ID] {
@@ -381,17 +381,6 @@ func message(title, note string) string {
 		return title
 	}
 	return title + ": " + note
-}
-
-// evidence shows the last four characters of a long match: enough to find it
-// again, not to use it.
-func evidence(m stream.Match) string {
-	const shown, least = 4, 12
-	r := []rune(m.Whole)
-	if len(r) < least {
-		return m.Kind
-	}
-	return detect.Printable(m.Kind+" …"+string(r[len(r)-shown:]), warden.EvidenceBytes)
 }
 
 // Denied reports whether a finding so far denies the answer.

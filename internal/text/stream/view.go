@@ -128,20 +128,25 @@ func (v *View) token(dst, p []byte, last bool) ([]byte, int, bool) {
 	case !v.quoted && c == '"':
 		v.quoted = true
 		return v.same(dst, p[:1], frame), 1, true
-	case !v.quoted:
-		z := bare
+	case !v.quoted && framing(c):
 		switch c {
 		case '{', '[':
 			v.depth++
 			v.deepest = max(v.deepest, v.depth)
-			z = frame
 		case '}', ']':
 			v.depth--
-			z = frame
-		case ',', ':', ' ', '\t', '\n', '\r':
-			z = frame
 		}
-		return v.same(dst, p[:1], z), 1, true
+		return v.same(dst, p[:1], frame), 1, true
+	case !v.quoted: // a number or a name comes as a whole: it is taken out as a whole
+		n := 1
+		for n < len(p) && n < maxBare && p[n] != '"' && !framing(p[n]) {
+			n++
+		}
+		if n == len(p) && n < maxBare && !last {
+			return dst, 0, false
+		}
+		v.marks = append(v.marks, mark{v.out, v.src, bare})
+		return v.same(dst, p[:n], bare), n, true
 	case c == '"':
 		v.quoted = false
 		return v.same(dst, p[:1], frame), 1, true
@@ -156,6 +161,17 @@ func (v *View) token(dst, p []byte, last bool) ([]byte, int, bool) {
 		}
 		return v.same(dst, p[:n], inside), n, true
 	}
+}
+
+// maxBare is how long a number or a name may be.
+const maxBare = 256
+
+func framing(c byte) bool {
+	switch c {
+	case '{', '[', '}', ']', ',', ':', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
 }
 
 // escape reads an escape. Two halves of a surrogate pair are one character.

@@ -56,7 +56,6 @@ func (m *maker) tags(i int) int {
 		m.hide(Tags, start, i, string(said))
 	}
 	m.base = 0
-	m.skip(i)
 	return i
 }
 
@@ -83,7 +82,6 @@ func (m *maker) selectors(i int) int {
 	if count > 1 || !variable(m.base) {
 		m.hide(Selectors, start, i, string(said))
 	}
-	m.skip(i)
 	return i
 }
 
@@ -101,39 +99,46 @@ func variable(r rune) bool {
 		r == 0x1f3f4 || r >= 0x1f000 && r <= 0x1faff
 }
 
-// zeroWidth reports characters without width, unless their script needs them:
-// joiners in emoji and in the scripts of the Near East and of India, the soft
-// hyphen between letters once, the byte order mark at the beginning.
-func (m *maker) zeroWidth(r rune, i, end int) {
-	next, n := rune(0), 0
-	if end < len(m.src) {
-		next, n = utf8.DecodeRune(m.src[end:])
+// zeroWidth reads characters without width in a row. They are reported between
+// letters and digits and where there are several, unless a script needs them:
+// joiners in emoji and in the scripts of the Near East and of India, a soft
+// hyphen now and then, a mark where a line may break.
+func (m *maker) zeroWidth(i int) int {
+	start, count, first := i, 0, rune(0)
+	for i < len(m.src) {
+		r, n := utf8.DecodeRune(m.src[i:])
+		if !isZeroWidth(r) {
+			break
+		}
+		if count == 0 {
+			first = r
+		}
+		i += n
+		count++
 	}
+	next, _ := utf8.DecodeRune(m.src[i:])
 	switch {
-	case r == 0xfeff && i == 0:
-		return
-	case r == zwj && (isEmoji(m.base) || isSelector(m.base)) && isEmoji(next):
-		return
-	case (r == zwj || r == zwnj) && (joins(m.base) || joins(next)):
-		return
-	case r == 0x34f && unicode.Is(unicode.Mn, next):
-		return
-	case r == 0xad && unicode.IsLetter(m.base) && unicode.IsLetter(next) && !m.shy():
-		m.ignoreSoft()
-		return
-	case r == 0x200b && (wide(m.base) || wide(next)): // where lines may break
-		return
-	case r == 0x2060 && (unicode.IsSpace(m.base) || unicode.IsPunct(m.base)) && n > 0:
-		m.ignore(i, end)
-		return
+	case count > 2:
+	case start == 0 && first == 0xfeff:
+		return i
+	case count == 1 && first == 0xad && start-m.soft > 2:
+		m.soft = i
+		return i
+	case first == zwj && isEmoji(m.base) && isEmoji(next):
+		return i
+	case (first == zwj || first == zwnj) && (joins(m.base) || joins(next)):
+		return i
+	case wide(m.base) || wide(next) || unicode.Is(unicode.Mn, next):
+		return i
+	case !inWord(m.base) || !inWord(next):
+		m.ignore(start, i)
+		return i
 	}
-	m.hide(ZeroWidth, i, end, "")
+	m.hide(ZeroWidth, start, i, "")
+	return i
 }
 
-// maxSoft soft hyphens a text of n bytes may have: typesetters put one into long words.
-func (m *maker) shy() bool { return m.free*6 > len(m.Text) }
-
-func (m *maker) ignoreSoft() {}
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 func isEmoji(r rune) bool {
 	return r >= 0x1f000 && r <= 0x1faff || r >= 0x2190 && r <= 0x2bff || r == 0x3030 || r == 0x303d || r == 0xfe0f
@@ -151,13 +156,17 @@ func wide(r rune) bool {
 	return unicode.In(r, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Tibetan)
 }
 
-// bidi follows the controls of direction in a line.
+// bidi follows the controls of direction in a paragraph.
 type bidi struct {
-	open  []rune // what closes each, innermost last
-	at    []Hidden
-	marks []Hidden // controls of the line that reorder ASCII if there is any
-	rtl   bool     // the line has letters that run from right to left
-	ascii bool     // a letter or digit stands inside of what reorders
+	open []opened // innermost last
+	rtl  bool     // it has letters that run from right to left
+}
+
+// opened is a control that another closes.
+type opened struct {
+	start, end int
+	closes, by rune
+	ascii      bool // a letter or digit of ASCII stands in it
 }
 
 // maxOpen is how deep directions may nest (UAX #9, BD2).
@@ -166,8 +175,8 @@ const maxOpen = 125
 func (b *bidi) seen(r rune) {
 	switch {
 	case r < utf8.RuneSelf:
-		if len(b.open) > 0 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9') {
-			b.ascii = true
+		if n := len(b.open); n > 0 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9') {
+			b.open[n-1].ascii = true
 		}
 	case r >= 0x590 && r <= 0x8ff || r >= 0xfb1d && r <= 0xfefc || r >= 0x10800 && r <= 0x10fff || r >= 0x1e800 && r <= 0x1efff:
 		b.rtl = true
@@ -175,60 +184,46 @@ func (b *bidi) seen(r rune) {
 }
 
 func (b *bidi) control(m *maker, r rune, start, end int) {
-	h := Hidden{Class: Bidi, Start: start, End: end}
 	switch r {
-	case 0x200e, 0x200f, 0x61c: // marks
-		if !b.rtl && !rtlNear(m.src, start, end) {
-			m.hide(Bidi, start, end, "")
+	case 0x200e, 0x200f, 0x61c: // marks: they move nothing, but can stand in a word
+		next, _ := utf8.DecodeRune(m.src[end:])
+		if m.base < utf8.RuneSelf && next < utf8.RuneSelf && inWord(m.base) && inWord(next) {
+			m.hide(ZeroWidth, start, end, "")
 		}
 	case 0x202a, 0x202b, 0x202d, 0x202e:
-		b.push(h, 0x202c, r == 0x202d || r == 0x202e)
+		b.push(m, start, end, 0x202c, r)
 	case 0x2066, 0x2067, 0x2068:
-		b.push(h, 0x2069, false)
-	default: // closes
-		if n := len(b.open); n > 0 && b.open[n-1] == r {
-			from := b.at[n-1]
-			b.open, b.at = b.open[:n-1], b.at[:n-1]
-			if from.Text != "" && b.ascii || !b.rtl { // forced over ASCII, or nothing there runs the other way
-				m.hide(Bidi, from.Start, from.End, "")
-				m.hide(Bidi, start, end, "")
-			}
-			b.ascii = b.ascii && n > 1
+		b.push(m, start, end, 0x2069, r)
+	default:
+		n := len(b.open) - 1
+		if n < 0 || b.open[n].closes != r {
+			m.hide(Bidi, start, end, "")
 			return
 		}
-		m.hide(Bidi, start, end, "")
-	}
-}
-
-func (b *bidi) push(h Hidden, closes rune, forced bool) {
-	if forced {
-		h.Text = "forced"
-	}
-	if len(b.open) < maxOpen {
-		b.open, b.at = append(b.open, closes), append(b.at, h)
-	} else {
-		b.marks = append(b.marks, h)
-	}
-}
-
-// line ends a paragraph: what is open does not balance.
-func (b *bidi) line(m *maker, _ int) { b.end(m) }
-
-func (b *bidi) end(m *maker) {
-	for _, h := range append(b.at, b.marks...) {
-		m.hide(Bidi, h.Start, h.End, "")
-	}
-	*b = bidi{open: b.open[:0], at: b.at[:0], marks: b.marks[:0]}
-}
-
-// rtlNear reports whether a letter within some characters after a mark runs from
-// right to left.
-func rtlNear(src []byte, start, end int) bool {
-	from, to := max(0, start-64), min(len(src), end+64)
-	for _, r := range string(src[from:to]) {
-		if r >= 0x590 && r <= 0x8ff || r >= 0xfb1d && r <= 0xfefc || r >= 0x1e800 && r <= 0x1efff {
-			return true
+		o := b.open[n]
+		b.open = b.open[:n]
+		if o.ascii && (o.by == 0x202e || (o.by == 0x202b || o.by == 0x2067) && !b.rtl) {
+			m.hide(Bidi, o.start, o.end, "")
+			m.hide(Bidi, start, end, "")
+		}
+		if n > 0 && o.ascii {
+			b.open[n-1].ascii = true
 		}
 	}
-	return false
+}
+
+func (b *bidi) push(m *maker, start, end int, closes, by rune) {
+	if len(b.open) == maxOpen {
+		m.hide(Bidi, start, end, "")
+		return
+	}
+	b.open = append(b.open, opened{start: start, end: end, closes: closes, by: by})
+}
+
+// close ends a paragraph: what is open there does not balance.
+func (b *bidi) close(m *maker) {
+	for _, o := range b.open {
+		m.hide(Bidi, o.start, o.end, "")
+	}
+	b.open, b.rtl = b.open[:0], false
 }

@@ -13,6 +13,7 @@ package view
 
 import (
 	"sort"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -41,7 +42,7 @@ type Hidden struct {
 	Text       string // what it says
 }
 
-// bounds
+// Bounds.
 const (
 	maxMarks   = 4   // on one letter; more are cut
 	maxPayload = 4096 // bytes of one stretch's Text
@@ -56,12 +57,9 @@ type View struct {
 	valid  bool
 }
 
-// A run begins a stretch where view and source keep their distance, or, if it is
-// fixed, one that stands for the source up to the next run as a whole.
-type run struct {
-	view, src int
-	fixed     bool
-}
+// A run begins a stretch where view and source keep their distance, or, if src
+// bytes of the source are given for it, one that stands for them as a whole.
+type run struct{ view, src, n int }
 
 // Plain reports whether b is its own view: printable ASCII, tabs and line ends.
 func Plain(b []byte) bool {
@@ -80,7 +78,7 @@ func New(b []byte) View {
 		v.Text = b
 		return v
 	}
-	m := maker{View: v, src: b}
+	m := maker{View: v, src: b, soft: -1}
 	m.make()
 	return m.View
 }
@@ -94,57 +92,27 @@ func (v *View) Source(a, b int) (start, end int) {
 	if len(v.runs) == 0 {
 		return a, b
 	}
-	return v.back(a, false), v.back(b, true)
+	if a >= len(v.Text) {
+		return v.source, v.source
+	}
+	r := v.at(a)
+	start = r.src
+	if r.n == 0 {
+		start += a - r.view
+	}
+	if b <= a {
+		return start, start
+	}
+	r = v.at(min(b, len(v.Text)) - 1)
+	if r.n > 0 {
+		return start, r.src + r.n
+	}
+	return start, r.src + min(b, len(v.Text)) - r.view
 }
 
-func (v *View) back(p int, end bool) int {
-	if end && p == len(v.Text) {
-		// what is hidden after the last character is not its
-		p, end = max(0, p-1), true
-		i := v.at(p)
-		if i < 0 {
-			return v.source
-		}
-		if r := v.runs[i]; r.fixed {
-			return v.next(i)
-		}
-		return v.runs[i].src + p + 1 - v.runs[i].view
-	}
-	i := v.at(p)
-	if end && i >= 0 && v.runs[i].view == p && i > 0 { // the end of the run before
-		i--
-		for i > 0 && v.runs[i].view == p {
-			i--
-		}
-		if r := v.runs[i]; r.fixed {
-			return v.next(i)
-		}
-		return v.runs[i].src + p - v.runs[i].view
-	}
-	if i < 0 {
-		return p
-	}
-	r := v.runs[i]
-	switch {
-	case r.fixed && end && p > r.view:
-		return v.next(i)
-	case r.fixed:
-		return r.src
-	default:
-		return r.src + p - r.view
-	}
-}
-
-// at returns the last run that begins at p or before.
-func (v *View) at(p int) int {
-	return sort.Search(len(v.runs), func(i int) bool { return v.runs[i].view > p }) - 1
-}
-
-func (v *View) next(i int) int {
-	if i+1 < len(v.runs) {
-		return v.runs[i+1].src
-	}
-	return v.source
+// at returns the run that holds a place.
+func (v *View) at(p int) run {
+	return v.runs[max(0, sort.Search(len(v.runs), func(i int) bool { return v.runs[i].view > p })-1)]
 }
 
 // maker makes one view.
@@ -155,8 +123,8 @@ type maker struct {
 	base  rune
 	bidi  bidi
 	word  word
-	buf   []byte
-	free  int // of ignorable characters so far, first and last
+	free  int // of ignorable characters so far
+	soft  int // where the last soft hyphen ended
 	first int
 	last  int
 }
@@ -172,7 +140,6 @@ type word struct {
 func (m *maker) make() {
 	m.Text = make([]byte, 0, len(m.src)+len(m.src)/8)
 	m.first = -1
-	m.runs = append(m.runs, run{})
 	b := m.src
 	for i := 0; i < len(b); {
 		if c := b[i]; c < utf8.RuneSelf {
@@ -191,13 +158,11 @@ func (m *maker) make() {
 		i = m.other(r, i, n)
 	}
 	m.endWord(len(b))
-	m.bidi.end(m)
+	m.bidi.close(m)
 	if m.free > maxIgnorable || m.free > 0 && m.free*8 > len(b) {
 		m.hide(Ignorable, m.first, m.last, "")
 	}
-	if m.valid && len(m.runs) == 1 && len(m.Text) == len(b) {
-		m.runs = nil
-	}
+	sort.SliceStable(m.Hidden, func(i, k int) bool { return m.Hidden[i].Start < m.Hidden[k].Start })
 }
 
 // maxIgnorable characters that are not shown may be in a text.
@@ -206,18 +171,16 @@ const maxIgnorable = 4
 func (m *maker) ascii(c byte, i int) {
 	if (c < ' ' && c != '\n' && c != '\r' && c != '\t') || c == 0x7f {
 		m.ignore(i, i+1)
-		m.skip(i + 1)
 		return
 	}
 	if c == '\n' || c == '\r' {
-		m.bidi.line(m, i)
+		m.bidi.close(m)
 	}
 	letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-	switch {
-	case letter:
+	if letter {
 		m.startWord(i)
 		m.word.latin++
-	case m.word.view >= 0 && m.word.latin+m.word.odd+m.word.other > 0:
+	} else {
 		m.endWord(i)
 	}
 	m.bidi.seen(rune(c))
@@ -228,44 +191,23 @@ func (m *maker) ascii(c byte, i int) {
 
 // same makes sure that the next byte of the view is that of the source.
 func (m *maker) same(i int) {
-	if r := m.runs[len(m.runs)-1]; !r.fixed && r.src-r.view == i-len(m.Text) {
+	if n := len(m.runs); n > 0 && m.runs[n-1].n == 0 && m.runs[n-1].src-m.runs[n-1].view == i-len(m.Text) {
 		return
 	}
-	m.begin(run{view: len(m.Text), src: i})
-}
-
-// begin adds a run; one that begins at the same place of the view and holds
-// nothing gives way.
-func (m *maker) begin(r run) {
-	if n := len(m.runs); n > 0 && m.runs[n-1].view == r.view {
-		m.runs[n-1] = r
-		if r.view == 0 {
-			return
-		}
-		return
-	}
-	m.runs = append(m.runs, r)
+	m.runs = append(m.runs, run{view: len(m.Text), src: i})
 }
 
 // put writes text for n bytes of the source at i.
 func (m *maker) put(i int, text string, n int) {
-	if len(text) == n && text == string(m.src[i:i+n]) {
+	switch {
+	case text == "":
+		return
+	case len(text) == n && text == string(m.src[i:i+n]):
 		m.same(i)
-		m.Text = append(m.Text, text...)
-		return
+	default:
+		m.runs = append(m.runs, run{view: len(m.Text), src: i, n: n})
 	}
-	m.begin(run{view: len(m.Text), src: i, fixed: true})
 	m.Text = append(m.Text, text...)
-	m.skip(i + n)
-}
-
-// skip says that the view goes on with the source at i.
-func (m *maker) skip(i int) {
-	if r := m.runs[len(m.runs)-1]; !r.fixed && r.view == len(m.Text) {
-		m.runs[len(m.runs)-1].src = i
-		return
-	}
-	m.runs = append(m.runs, run{view: len(m.Text), src: i})
 }
 
 func (m *maker) hide(c Class, start, end int, text string) {
@@ -296,27 +238,21 @@ func (m *maker) other(r rune, i, n int) int {
 	case isSelector(r):
 		return m.selectors(i)
 	case isZeroWidth(r):
-		m.zeroWidth(r, i, end)
-		m.skip(end)
-		return end
+		return m.zeroWidth(i)
 	case isBidi(r):
 		m.bidi.control(m, r, i, end)
-		m.skip(end)
 		return end
 	case unicode.IsControl(r) || unicode.Is(unicode.Co, r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Cf, r):
 		m.ignore(i, end)
-		m.skip(end)
 		return end
 	}
 	m.bidi.seen(r)
 	if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
 		if m.marks++; m.marks > maxMarks {
 			m.hide(Marks, i, end, "")
-			m.skip(end)
 			return end
 		}
 		if m.base < 0x250 { // on a Latin letter or a sign
-			m.skip(end)
 			return end
 		}
 		m.put(i, string(r), n)
@@ -342,23 +278,42 @@ func (m *maker) other(r rune, i, n int) int {
 
 // fold returns the form of a character in the view.
 func (m *maker) fold(i, n int, r rune) string {
-	if r >= 0x3040 && r <= 0x30ff || r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3 {
+	switch {
+	case r < lastLatin:
+		return latin()[r]
+	case r < 0x1c00 && unicode.ToLower(r) == r || r >= 0x3040 && r <= 0x30ff || r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3:
 		return string(m.src[i : i+n])
+	case r < 0x1c00:
+		return string(unicode.ToLower(r))
+	default:
+		return form(r)
 	}
-	m.buf = norm.NFKD.AppendString(m.buf[:0], string(r))
-	latin := true
-	out := make([]byte, 0, len(m.buf)+2)
-	for k := 0; k < len(m.buf); {
-		c, w := utf8.DecodeRune(m.buf[k:])
-		k += w
+}
+
+const lastLatin = 0x250
+
+// latin is what [form] makes of the first letters.
+var latin = sync.OnceValue(func() (out [lastLatin]string) {
+	for r := range rune(lastLatin) {
+		out[r] = form(r)
+	}
+	return out
+})
+
+// form returns the compatibility form of a character in lower case; without
+// marks if it is Latin.
+func form(r rune) string {
+	plain := true
+	var out []byte
+	for _, c := range norm.NFKD.String(string(r)) {
 		switch {
-		case unicode.Is(unicode.Mn, c) && latin:
+		case plain && unicode.Is(unicode.Mn, c):
 			continue
-		case c == 'ı' || c == 'İ':
-			c = 'i'
-		case c == 'ß':
+		case c == 'ß' || c == 'ẞ':
 			out = append(out, "ss"...)
 			continue
+		case c == 'ı':
+			c = 'i'
 		case c == 'ł' || c == 'Ł':
 			c = 'l'
 		case c == 'ø' || c == 'Ø':
@@ -367,11 +322,11 @@ func (m *maker) fold(i, n int, r rune) string {
 			c = 'd'
 		case c >= utf8.RuneSelf:
 			c = unicode.ToLower(c)
-			latin = isLatin(c)
+			plain = isLatin(c)
 		}
 		out = utf8.AppendRune(out, c)
 	}
-	if !latin {
+	if !plain {
 		return norm.NFC.String(string(out))
 	}
 	return string(out)
@@ -400,15 +355,13 @@ func (m *maker) endWord(i int) {
 		case r < utf8.RuneSelf:
 			out = append(out, byte(r))
 		case unicode.IsLetter(r):
-			out = append(out, m.fold(0, 0, r)...)
+			out = append(out, form(r)...)
 		}
 	}
-	if r := m.runs[:w.runs]; len(r) > 0 {
-		m.runs = r
+	if !Plain(out) {
+		return
 	}
-	m.Text = m.Text[:w.view]
-	m.begin(run{view: w.view, src: w.src, fixed: true})
-	m.Text = append(m.Text, out...)
+	m.runs, m.Text = m.runs[:w.runs], m.Text[:w.view]
+	m.put(w.src, string(out), i-w.src)
 	m.hide(Confusable, w.src, i, string(out))
-	m.skip(i)
 }
