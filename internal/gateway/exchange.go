@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/wire"
+	"github.com/modelwarden/warden/internal/monitor"
 )
 
 // An exchange is one request on its way. It belongs to one goroutine.
@@ -47,10 +50,15 @@ type exchange struct {
 	usage  chat.Usage
 	// counted: usage is the upstream's word.
 	counted bool
-	effect  warden.Effect // of the guards; "" without
-	found   map[warden.RuleID]int
+	effect  warden.Effect  // of the guards; "" without
+	found   map[string]int // rules that fired
+	partial []string       // what guards could not look at
 	guarded time.Duration
 	obliged []string // @shape of the policies that allowed the request
+
+	because  []string // policies that allowed the request
+	policies string   // their set
+	named    string   // model, as the answer names it
 }
 
 func (x *exchange) routeName() string {
@@ -94,9 +102,29 @@ func (g *Gateway) admitted(x *exchange) {
 	x.route.last.Store(x.started.Unix())
 	g.metrics.requests.WithLabelValues(x.route.Name, x.dialect.Name, "allow", "").Inc()
 	g.metrics.inflight.Inc()
-	g.rec.put(event(x.who.Principal, "gateway.admit", x.route.Name, map[string]any{
-		"request": x.id, "key": x.who.KeyID, "digest": digestText(x.adm.digest), "because": x.adm.because, "bytes": len(x.raw), "dialect": x.dialect.Name,
-	}))
+	rec := x.record(monitor.Admitted)
+	rec.Because, rec.Policies, rec.Asked, rec.Stream = x.because, x.policies, int64(len(x.raw)), x.req.Stream
+	rec.Body = x.bodyDigest()
+	g.rec.put(rec)
+}
+
+// record begins a record of the exchange.
+func (x *exchange) record(s monitor.Step) monitor.Record {
+	rec := monitor.Record{
+		Step: s, At: x.started.UTC(), Request: x.id, Principal: x.who.Principal.ID, Key: x.who.KeyID, Groups: x.who.Groups, Route: x.routeName(), Dialect: x.dialect.Name,
+		Digest: digestText(x.adm.digest),
+	}
+	if x.target != nil {
+		rec.Provider = x.target.Provider
+	}
+	return rec
+}
+
+// bodyDigest names the request's bytes, so that somebody who has them can show
+// that they were those.
+func (x *exchange) bodyDigest() string {
+	sum := sha256.Sum256(x.raw)
+	return hex.EncodeToString(sum[:])
 }
 
 // finished settles what was reserved and records how the exchange ended.
@@ -119,20 +147,16 @@ func (g *Gateway) finished(x *exchange) {
 		m.overhead.WithLabelValues("before").Observe(x.sentAt.Sub(x.begun).Seconds())
 	}
 	x.route.tokens.Add(uint64(used.Input + used.Output)) //nolint:gosec // neither is negative
-	details := map[string]any{
-		"request": x.id, "status": x.status, "end": x.end, "bytes": x.sent, "input_tokens": used.Input, "output_tokens": used.Output,
-		"ms": g.cfg.Now().Sub(x.started).Milliseconds(),
+	rec := x.record(monitor.Finished)
+	rec.Status, rec.End, rec.Sent, rec.Input, rec.Output, rec.Rows, rec.Cost = x.status, x.end, x.sent, used.Input, used.Output, x.req.Params.Rows, cost
+	rec.Guessed, rec.Stream, rec.Model = !x.counted, x.req.Stream, x.named
+	rec.Took = g.cfg.Now().Sub(x.started).Milliseconds()
+	rec.First, rec.Guard, rec.Found, rec.Partial = x.first.Milliseconds(), x.effect, x.found, x.partial
+	rec.Guess = x.guarded.Microseconds()
+	if !x.sentAt.IsZero() {
+		rec.Own = x.sentAt.Sub(x.begun).Microseconds()
 	}
-	if !x.counted {
-		details["usage"] = "estimated"
-	}
-	if cost > 0 {
-		details["cost"] = cost
-	}
-	if x.effect != "" {
-		details["guard"], details["found"] = x.effect, x.found
-	}
-	g.rec.put(event(x.who.Principal, "gateway.finish", x.route.Name, details))
+	g.rec.put(rec)
 }
 
 // turnAway refuses and records why, in the place that was reserved.
@@ -141,13 +165,10 @@ func (g *Gateway) turnAway(x *exchange, ref refusal) {
 		x.route.refused.Add(1)
 		x.route.last.Store(x.started.Unix())
 	}
-	details := map[string]any{
-		"request": x.id, "key": x.who.KeyID, "status": ref.status, "code": ref.code, "because": ref.because, "digest": digestText(x.adm.digest), "dialect": x.dialect.Name,
-	}
-	if x.effect != "" {
-		details["guard"], details["found"] = x.effect, x.found
-	}
-	g.rec.put(event(x.who.Principal, "gateway.refuse", x.routeName(), details))
+	rec := x.record(monitor.Refused)
+	rec.Status, rec.Code, rec.Because, rec.Policies, rec.Asked = ref.status, ref.code, ref.because, x.policies, int64(len(x.raw))
+	rec.Guard, rec.Found, rec.Partial = x.effect, x.found, x.partial
+	g.rec.put(rec)
 	g.refuse(x, ref)
 }
 

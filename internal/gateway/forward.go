@@ -69,6 +69,9 @@ func (x *exchange) body(t *target) ([]byte, error) {
 	if x.route.Shape.Logprobs {
 		req.StripLogprobs()
 	}
+	if x.shaped() {
+		req.ForceJSON()
+	}
 	req.ForceUsage()
 	return req.Bytes()
 }
@@ -82,12 +85,9 @@ func (g *Gateway) send(ctx context.Context, x *exchange, t *target) (*http.Respo
 	head := append(slices.Clip(t.head),
 		direct.Field{Name: "Accept", Value: "application/json, text/event-stream, application/x-ndjson"},
 		direct.Field{Name: "Via", Value: strings.Join(append(hops(x.r.Header), "1.1 "+g.id), ", ")})
-	mediaType := "application/json"
-	if len(x.req.Tail) > 0 {
-		mediaType = "application/octet-stream"
-		head = append(head, direct.Field{Name: "Inference-Header-Content-Length", Value: strconv.Itoa(x.req.HeadLen())})
+	for _, f := range x.req.Headers() {
+		head = append(head, direct.Field{Name: f.Name, Value: f.Value})
 	}
-	head = append(head, direct.Field{Name: "Content-Type", Value: mediaType})
 	for _, name := range t.dialect.Request { // an allow-list: nothing else of the client's header goes on
 		if v := x.r.Header.Get(name); v != "" && len(v) <= maxHeader && !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > 0x7e }) {
 			head = append(head, direct.Field{Name: name, Value: v})
@@ -203,7 +203,7 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 	if resp.StatusCode >= 400 {
 		limit = maxError
 	}
-	body, release, err := g.load.read(resp.Body, limit)
+	body, release, err := g.load.read(resp.Body, resp.ContentLength, limit)
 	defer release()
 	if err != nil {
 		g.failed(x, err)
@@ -300,15 +300,15 @@ func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte,
 	if err != nil {
 		return nil, err
 	}
-	x.usage, x.counted = a.Usage, a.Counted
+	x.usage, x.counted, x.named = a.Usage, a.Counted, a.Model
 	for _, t := range a.Texts {
 		x.said += int64(len(t.Text))
 	}
 	if x.route.Shape.Logprobs {
 		a.StripLogprobs()
 	}
-	if shape := x.shape(); len(a.Scores) > 0 && (shape.Top > 0 || shape.LabelOnly || shape.Round || shape.Noise != nil) {
-		if err := a.Shape(shape); err != nil {
+	if x.shaped() {
+		if err := a.Shape(x.shape()); err != nil {
 			return nil, err
 		}
 	}
@@ -316,9 +316,8 @@ func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte,
 		return nil, err
 	}
 	out, err := a.Bytes()
-	if err == nil && len(a.Tail) > 0 {
-		x.w.Header().Set("Content-Type", "application/octet-stream")
-		x.w.Header().Set("Inference-Header-Content-Length", strconv.Itoa(a.HeadLen()))
+	for _, f := range a.Headers() {
+		x.w.Header().Set(f.Name, f.Value)
 	}
 	return out, err
 }

@@ -18,13 +18,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/limit"
-	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/openai"
-	"github.com/modelwarden/warden/internal/policy"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/registry"
 )
 
@@ -33,6 +31,7 @@ type Config struct {
 	Registry *registry.Service
 	Judge    *registry.Judge
 	Access   *access.Service
+	Traffic  *monitor.Service
 	Now      func() time.Time
 
 	Token   func(ctx context.Context, token string) (access.Identity, error) // who holds a signed token of a provider
@@ -73,8 +72,8 @@ func dialects() []*dialect.Dialect {
 
 // New checks cfg. It starts nothing.
 func New(cfg Config) (*Gateway, error) {
-	if cfg.Registry == nil || cfg.Judge == nil || cfg.Access == nil || cfg.Now == nil {
-		return nil, errors.New("gateway: registry, judge, access and clock are required")
+	if cfg.Registry == nil || cfg.Judge == nil || cfg.Access == nil || cfg.Traffic == nil || cfg.Now == nil {
+		return nil, errors.New("gateway: registry, judge, access, traffic and clock are required")
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -88,9 +87,10 @@ func New(cfg Config) (*Gateway, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
+	id := "warden-" + rand.Text()
 	g := &Gateway{
-		cfg: cfg, id: "warden-" + rand.Text(), dialects: dialects(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
-		rec: newRecorder(cfg.Registry, cfg.Log), load: newLoad(), metrics: m,
+		cfg: cfg, id: id, dialects: dialects(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
+		rec: newRecorder(cfg.Traffic, cfg.Log, id), load: newLoad(), metrics: m,
 	}
 	g.routes.Store(&map[string]*route{})
 	return g, nil
@@ -176,14 +176,5 @@ func (g *Gateway) watch(ctx context.Context) {
 		case <-tick.C:
 			look()
 		}
-	}
-}
-
-// event makes the audit record of one step of one request. It never holds
-// content of an exchange.
-func event(who warden.Principal, action, route string, details map[string]any) audit.Record {
-	return audit.Record{
-		Event:   warden.Event{Actor: who, Action: action, Object: warden.Ref{Kind: policy.KindRoute, ID: route}},
-		Payload: details,
 	}
 }

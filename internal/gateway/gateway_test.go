@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/internal/gateway/direct"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/server/servertest"
 )
 
@@ -41,7 +44,7 @@ const credential = "upstream-secret-1234567890"
 
 func loopback() []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} }
 
-func newBench(t *testing.T, change ...func(*gateway.Config)) *bench {
+func newBench(t testing.TB, change ...func(*gateway.Config)) *bench {
 	t.Helper()
 	b := &bench{Platform: servertest.New(t), client: &http.Client{Timeout: 20 * time.Second}}
 	b.upstream = func(w http.ResponseWriter, _ *http.Request) { answer(w, whole) }
@@ -53,7 +56,7 @@ func newBench(t *testing.T, change ...func(*gateway.Config)) *bench {
 		b.mu.Unlock()
 		serve(w, r)
 	}))
-	cfg := gateway.Config{Registry: b.Registry, Judge: b.Judge, Access: b.Access, Now: b.Now, Idle: 2 * time.Second}
+	cfg := gateway.Config{Registry: b.Registry, Judge: b.Judge, Access: b.Access, Traffic: b.Traffic, Now: b.Now, Idle: 2 * time.Second}
 	for _, f := range change {
 		f(&cfg)
 	}
@@ -179,13 +182,13 @@ func TestWhole(t *testing.T) {
 			t.Errorf("the client's key reached the upstream in %s", name)
 		}
 	}
-	b.eventually("the records", func() bool { return len(b.Trail("gateway.finish")) == 1 })
-	for _, rec := range append(b.Trail("gateway.finish"), b.Trail("gateway.admit")...) {
+	b.eventually("the records", func() bool { return len(b.Steps(monitor.Finished)) == 1 })
+	for _, rec := range append(b.Steps(monitor.Finished), b.Steps(monitor.Admitted)...) {
 		if strings.Contains(rec, "secret prompt") || strings.Contains(rec, "Grüße") || strings.Contains(rec, key) {
 			t.Errorf("a record holds content: %s", rec)
 		}
 	}
-	if rec := b.Trail("gateway.finish")[0]; !strings.Contains(rec, `"input_tokens":3`) || !strings.Contains(rec, `"end":"complete"`) {
+	if rec := b.Steps(monitor.Finished)[0]; !strings.Contains(rec, `"input_tokens":3`) || !strings.Contains(rec, `"end":"complete"`) {
 		t.Errorf("finish record: %s", rec)
 	}
 }
@@ -315,11 +318,11 @@ func TestBadUpstream(t *testing.T) {
 		b.serve(func(w http.ResponseWriter, _ *http.Request) {
 			answer(w, `{"choices":[],"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":9223372036854775807}}`)
 		})
-		before := len(b.Trail("gateway.finish"))
+		before := len(b.Steps(monitor.Finished))
 		if resp, _, _ := b.post(key, chatBody("good")); resp.StatusCode != 200 {
 			t.Errorf("status %d", resp.StatusCode)
 		}
-		b.eventually("the record", func() bool { return len(b.Trail("gateway.finish")) > before })
+		b.eventually("the record", func() bool { return len(b.Steps(monitor.Finished)) > before })
 	})
 }
 
@@ -383,7 +386,7 @@ func TestRefusals(t *testing.T) {
 	if resp, text, _ := b.post(adminKey, chatBody("bad")); resp.StatusCode != 503 || !strings.Contains(text, "malicious") {
 		t.Errorf("who may read the registry is told why: %d %q", resp.StatusCode, text)
 	}
-	b.eventually("a record of each refusal after the credential", func() bool { return len(b.Trail("gateway.refuse")) == 16 })
+	b.eventually("a record of each refusal after the credential", func() bool { return len(b.Steps(monitor.Refused)) == 16 })
 	if _, text, _ := b.post(limited, chatBody("other")); text != whole {
 		t.Errorf("the route of a limited key: %q", text)
 	}
@@ -506,7 +509,7 @@ func TestQuarantineMidStream(t *testing.T) {
 		t.Errorf("after the quarantine: %d %q", resp.StatusCode, text)
 	}
 	b.eventually("the record", func() bool {
-		return len(b.Trail("gateway.finish")) == 1 && strings.Contains(b.Trail("gateway.finish")[0], "withdrawn")
+		return len(b.Steps(monitor.Finished)) == 1 && strings.Contains(b.Steps(monitor.Finished)[0], "withdrawn")
 	})
 	t.Run("whole_answer_is_not_given_out", func(t *testing.T) {
 		if _, err := b.Registry.Release(t.Context(), v.Digest, "over", servertest.Admin()); err != nil {
@@ -569,7 +572,7 @@ func TestAuditFull(t *testing.T) {
 	_, key := b.Key([]string{access.RoleClient})
 	b.Down.Store(true) // records cannot be written and pile up
 	full := false
-	for range 2100 {
+	for range 10_000 {
 		resp, text, _ := b.post(key, chatBody("good"))
 		if resp.StatusCode == 503 && strings.Contains(text, "audit_unavailable") {
 			full = true
@@ -585,5 +588,32 @@ func TestAuditFull(t *testing.T) {
 	}
 	b.Down.Store(false)
 	b.eventually("the gateway to serve again", func() bool { resp, _, _ := b.post(key, chatBody("good")); return resp.StatusCode == 200 })
-	b.eventually("all records", func() bool { return len(b.Trail("gateway.finish")) >= 1000 })
+	b.eventually("all records", func() bool { return len(b.Steps(monitor.Finished)) >= 1000 })
+}
+
+func BenchmarkExchange(b *testing.B) {
+	x := newBench(b)
+	_, key := x.Key([]string{access.RoleClient})
+	body := fmt.Sprintf(`{"model":"good","messages":[{"role":"user","content":%q}]}`, strings.Repeat("all is well with it ", 50))
+	c, err := direct.New(direct.Config{Address: strings.TrimPrefix(x.url, "http://"), Dial: (&net.Dialer{}).DialContext})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			resp, err := c.Do(b.Context(), &direct.Request{
+				Method: "POST", Target: "/v1/chat/completions", Body: []byte(body),
+				Header: []direct.Field{{Name: "Authorization", Value: "Bearer " + key}, {Name: "Content-Type", Value: "application/json"}},
+			})
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+				b.Error(resp.StatusCode, err)
+			}
+			resp.Body.Close()
+		}
+	})
 }

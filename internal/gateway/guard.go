@@ -297,11 +297,12 @@ func (x *exchange) note(res guard.StreamResult) {
 		x.effect = res.Effect
 	}
 	if x.found == nil {
-		x.found = map[warden.RuleID]int{}
+		x.found = map[string]int{}
 	}
 	for id, n := range res.Counts {
-		x.found[id] += n
+		x.found[string(id)] += n
 	}
+	x.partial = append(x.partial, res.Reasons...)
 }
 
 func rank(e warden.Effect) int {
@@ -357,15 +358,17 @@ func (g *Gateway) guardAnswer(x *exchange, a *dialect.Answer) error {
 	return nil
 }
 
+// shaped reports whether the scores of the answer are made coarser.
+func (x *exchange) shaped() bool {
+	s := x.route.Shape
+	return s.Top > 0 || s.LabelOnly || s.Round || s.NoiseScale > 0 || slices.Contains(x.obliged, "label_only")
+}
+
 // shape returns how the scores of the answer are made coarser: as the route
 // says, or more strictly where the policy that allowed the request says so.
 func (x *exchange) shape() dialect.Shape {
 	s := x.route.Shape.Shape
-	for _, o := range x.obliged {
-		if o == "label_only" {
-			s.LabelOnly = true
-		}
-	}
+	s.LabelOnly = s.LabelOnly || slices.Contains(x.obliged, "label_only")
 	if scale := x.route.Shape.NoiseScale; scale > 0 {
 		seed := warden.Sum(append([]byte(x.route.secret), x.raw...))
 		src := rand.NewChaCha8(seed) // the same for the same question: asking again averages nothing away

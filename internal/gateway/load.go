@@ -1,10 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -62,28 +62,35 @@ func (l *load) leave(key string) {
 // read reads r to its end, at most limit bytes. Memory is taken as bytes come,
 // whatever was announced; release gives it back and may be called always. The
 // error wraps errLarge, errBusy, or is that of r.
-func (l *load) read(r io.Reader, limit int64) (body []byte, release func(), err error) {
-	var (
-		buf  bytes.Buffer
-		held int64
-	)
+func (l *load) read(r io.Reader, size, limit int64) (body []byte, release func(), err error) {
+	var held int64
 	release = func() {
 		l.bytes.Release(held)
 		held = 0
 	}
+	first := int64(4 << 10)
+	if size >= 0 {
+		first = size + 1 // with room to see that nothing follows
+	}
+	body = make([]byte, 0, min(first, heldPiece))
 	for {
-		if !l.bytes.TryAcquire(heldPiece) {
-			return nil, release, errBusy
+		if int64(cap(body)) > held {
+			if !l.bytes.TryAcquire(heldPiece) {
+				return nil, release, errBusy
+			}
+			held += heldPiece
 		}
-		held += heldPiece
-		n, err := io.CopyN(&buf, r, heldPiece)
+		n, err := r.Read(body[len(body):min(int64(cap(body)), held)])
+		body = body[:len(body)+n]
 		switch {
-		case int64(buf.Len()) > limit:
+		case int64(len(body)) > limit:
 			return nil, release, fmt.Errorf("%w: more than %d bytes", errLarge, limit)
-		case errors.Is(err, io.EOF) && n < heldPiece:
-			return buf.Bytes(), release, nil
+		case errors.Is(err, io.EOF):
+			return body, release, nil
 		case err != nil:
 			return nil, release, err
+		case int64(len(body)) == min(int64(cap(body)), held):
+			body = slices.Grow(body, min(len(body)+1, heldPiece))
 		}
 	}
 }

@@ -3,34 +3,36 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
-	"github.com/modelwarden/warden/internal/audit"
-	"github.com/modelwarden/warden/internal/registry"
+	"github.com/modelwarden/warden/internal/monitor"
 )
 
-// A recorder takes audit records off the request path and writes them in
-// batches. Places are reserved before a request is served, so that a running
-// exchange never waits for the database; when none is left, new requests are
-// refused. Records are never dropped; a killed process loses at most those of
-// the last flushEvery.
+// A recorder takes records off the request path and writes them in batches.
+// Places are reserved before a request is served, so that a running exchange
+// never waits for the database; when none is left, new requests are refused.
+// Records are never dropped; a killed process loses at most those of the last
+// flushEvery, and their numbers are missing.
 type recorder struct {
-	reg    *registry.Service
-	log    *slog.Logger
-	places chan struct{}
-	queue  chan audit.Record
+	keep    *monitor.Service
+	log     *slog.Logger
+	replica string
+	number  atomic.Int64
+	places  chan struct{}
+	queue   chan monitor.Record
 }
 
 const (
-	recordPlaces = 4096
-	recordBatch  = 256
-	flushEvery   = 20 * time.Millisecond
+	recordPlaces = 16 << 10
+	recordBatch  = 2048
+	flushEvery   = 50 * time.Millisecond
 	retryEvery   = 500 * time.Millisecond
 	lastRecords  = 2 * time.Second // wait for exchanges that are still ending
 )
 
-func newRecorder(reg *registry.Service, log *slog.Logger) *recorder {
-	return &recorder{reg: reg, log: log, places: make(chan struct{}, recordPlaces), queue: make(chan audit.Record, recordPlaces)}
+func newRecorder(keep *monitor.Service, log *slog.Logger, replica string) *recorder {
+	return &recorder{keep: keep, log: log, replica: replica, places: make(chan struct{}, recordPlaces), queue: make(chan monitor.Record, recordPlaces)}
 }
 
 // reserve takes a place for one record, and reports false if there is none.
@@ -44,16 +46,19 @@ func (r *recorder) reserve() bool {
 }
 
 // put hands over a record for which a place was reserved. It never blocks.
-func (r *recorder) put(rec audit.Record) { r.queue <- rec }
+func (r *recorder) put(rec monitor.Record) {
+	rec.Number = r.number.Add(1)
+	r.queue <- rec
+}
 
 // run writes until ctx ends and every place is free: exchanges that are cut off
 // at the end have records too.
 func (r *recorder) run(ctx context.Context) {
 	alive := context.WithoutCancel(ctx)
-	var batch []audit.Record
+	var batch []monitor.Record
 	flush := func(last bool) {
 		for len(batch) > 0 {
-			_, err := r.reg.Record(alive, batch...)
+			err := r.keep.Keep(alive, r.replica, batch)
 			if err == nil {
 				for range batch {
 					<-r.places
@@ -86,6 +91,9 @@ func (r *recorder) run(ctx context.Context) {
 			end := time.NewTimer(lastRecords)
 			defer end.Stop()
 			for len(r.places) > len(batch) {
+				if len(batch) >= recordBatch {
+					flush(true)
+				}
 				select {
 				case rec := <-r.queue:
 					batch = append(batch, rec)

@@ -193,7 +193,7 @@ func (g *Gateway) readBody(x *exchange, limit int64) (body []byte, release func(
 	case r.ContentLength > limit:
 		return nil, release, &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body has %d bytes, at most %d are taken", r.ContentLength, limit)}
 	}
-	body, release, err := g.load.read(r.Body, limit)
+	body, release, err := g.load.read(r.Body, r.ContentLength, limit)
 	switch {
 	case errors.Is(err, errLarge):
 		return nil, release, &refusal{status: http.StatusRequestEntityTooLarge, code: "body_too_large", message: fmt.Sprintf("the body has more than %d bytes", limit)}
@@ -307,6 +307,7 @@ func (g *Gateway) permitted(x *exchange) *refusal {
 	case dec.Effect != warden.Allow:
 		return &refusal{status: http.StatusForbidden, code: "denied", message: "policy does not allow this key to query this model", because: dec.Because}
 	}
+	x.because, x.policies = dec.Because, dec.Policy
 	x.obliged = g.cfg.Judge.Policies().Obligations(dec, "shape")
 	return x.route.speaks(x)
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/modelwarden/warden/internal/chat/dialect"
@@ -86,6 +88,9 @@ func (g *Gateway) mayGoOn(ctx context.Context, x *exchange, ev *dialect.Event) e
 	if ev.Failed {
 		return errors.New("the upstream ends the stream with an error")
 	}
+	if ev.Model != "" {
+		x.named = ev.Model
+	}
 	if ev.Counted {
 		x.usage, x.counted = ev.Usage, true
 	}
@@ -137,9 +142,5 @@ func (g *Gateway) blocked(x *exchange) {
 
 // rules names the rules that fired.
 func (x *exchange) rules() []string {
-	var out []string
-	for id := range x.found {
-		out = append(out, string(id))
-	}
-	return out
+	return slices.Sorted(maps.Keys(x.found))
 }

@@ -77,14 +77,14 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%d and %d keys stay", l.all, len(l.keys))
 	}
 	for size, want := range map[int]error{0: nil, 1: nil, heldPiece: nil, heldPiece + 1: nil, 300_000: nil, 300_001: errLarge, 1 << 20: errLarge} {
-		b, release, err := l.read(bytes.NewReader(make([]byte, size)), 300_000)
+		b, release, err := l.read(bytes.NewReader(make([]byte, size)), -1, 300_000)
 		if !errors.Is(err, want) || err == nil && len(b) != size {
 			t.Errorf("read of %d bytes: %d, %v", size, len(b), err)
 		}
 		release()
 		release()
 	}
-	if _, release, err := l.read(iotest.ErrReader(io.ErrUnexpectedEOF), 10); !errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, release, err := l.read(iotest.ErrReader(io.ErrUnexpectedEOF), -1, 10); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("broken body: %v", err)
 	} else {
 		release()
@@ -92,7 +92,7 @@ func TestLoad(t *testing.T) {
 	if !l.bytes.TryAcquire(maxHeld) {
 		t.Fatal("memory was not given back")
 	}
-	if _, release, err := l.read(strings.NewReader("x"), 10); !errors.Is(err, errBusy) {
+	if _, release, err := l.read(strings.NewReader("x"), -1, 10); !errors.Is(err, errBusy) {
 		t.Errorf("no memory left: %v, want errBusy", err)
 	} else {
 		release()

@@ -25,6 +25,7 @@ import (
 	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
 	"github.com/modelwarden/warden/internal/registry"
@@ -66,6 +67,7 @@ type Server struct {
 	login     *idp.Provider // nil: none is configured
 	workloads *idp.Workloads
 	gateway   *gateway.Gateway
+	traffic   *monitor.Service
 	demo      *demo
 	log       *audit.Log
 
@@ -155,12 +157,15 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err := s.identity(); err != nil {
 		return err
 	}
+	if s.traffic, err = monitor.New(monitor.Config{Store: s.store, Log: s.log, Now: o.Now}); err != nil {
+		return err
+	}
 	limits, err := s.cfg.limits()
 	if err != nil {
 		return err
 	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Registry: s.registry, Judge: s.judge, Access: s.access, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
+		Registry: s.registry, Judge: s.judge, Access: s.access, Traffic: s.traffic, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
 	})
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob/dirblob"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/internal/report"
@@ -43,6 +44,7 @@ type Platform struct {
 	Examiner *registry.Examiner
 	Governor *registry.Governor
 	Access   *access.Service
+	Traffic  *monitor.Service
 	Verifier note.Verifier
 	Tool     report.Tool
 	log      *audit.Log
@@ -106,6 +108,8 @@ func New(t testing.TB) *Platform {
 	p.Examiner, err = registry.NewExaminer(registry.ExaminerConfig{Registry: p.Registry, Blobs: p.Blobs, Judge: p.Judge, Signer: statements, Tool: p.Tool, Now: p.Now})
 	check(err)
 	p.log = log
+	p.Traffic, err = monitor.New(monitor.Config{Store: switchedTraffic{p.Store, &p.Down}, Log: log, Now: p.Now})
+	check(err)
 	p.Access = p.Sibling()
 	return p
 }
@@ -156,6 +160,16 @@ func (p *Platform) Key(roles []string, routes ...string) (access.Key, string) {
 	return k, secret.Reveal()
 }
 
+// Steps returns the records of a step of exchanges, oldest first, as JSON.
+func (p *Platform) Steps(step monitor.Step) []string {
+	p.T.Helper()
+	ls, err := p.Traffic.Lines(p.T.Context(), step)
+	if err != nil {
+		p.T.Fatal(err)
+	}
+	return ls
+}
+
 // Trail returns the audit entries with one action, newest first, as texts of
 // leaf and details.
 func (p *Platform) Trail(action string) []string {
@@ -185,7 +199,7 @@ type switched struct {
 // View implements [registry.Store].
 func (s switched) View(ctx context.Context, fn func(registry.Reader) error) error {
 	if s.down.Load() {
-		return errDown
+		return errors.New("db.internal: connection refused")
 	}
 	return s.Store.View(ctx, fn)
 }
@@ -193,7 +207,21 @@ func (s switched) View(ctx context.Context, fn func(registry.Reader) error) erro
 // Update implements [registry.Store].
 func (s switched) Update(ctx context.Context, fn func(registry.Tx) error) error {
 	if s.down.Load() {
-		return errDown
+		return errors.New("db.internal: connection refused")
 	}
 	return s.Store.Update(ctx, fn)
+}
+
+// switchedTraffic is a store of traffic that can be out of reach.
+type switchedTraffic struct {
+	*store.Store
+	down *atomic.Bool
+}
+
+// UpdateTraffic implements [monitor.Store].
+func (s switchedTraffic) UpdateTraffic(ctx context.Context, fn func(monitor.Tx) error) error {
+	if s.down.Load() {
+		return errors.New("db.internal: connection refused")
+	}
+	return s.Store.UpdateTraffic(ctx, fn)
 }
