@@ -350,7 +350,7 @@ func source(r *dialect.Request, b wire.Value, kind string, names map[string]stri
 		if err != nil || !ok {
 			return nil, dialect.Refuse("%s has no base64 data", kind)
 		}
-		p.Blob = &chat.Blob{MediaType: mediaType, Size: n}
+		p.Blob, p.Span = &chat.Blob{MediaType: mediaType, Size: n}, dialect.SpanOf(data)
 	case "text":
 		p.Text, p.Span = []byte(text), dialect.SpanOf(data)
 	case "content":

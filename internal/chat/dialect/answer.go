@@ -100,7 +100,13 @@ func BeginAnswer(t Target, body []byte, lim wire.Limits) (*Answer, wire.Value, e
 	if d.Root().Kind() != wire.Object {
 		return nil, wire.Value{}, fmt.Errorf("%w: it is not an object", ErrAnswer)
 	}
-	return &Answer{To: t, Doc: d, edits: d.Edit(), lim: lim}, d.Root(), nil
+	a, root := AnswerOf(t, d, lim)
+	return a, root, nil
+}
+
+// AnswerOf returns the answer of a body that was parsed, of any kind.
+func AnswerOf(t Target, d *wire.Doc, lim wire.Limits) (*Answer, wire.Value) {
+	return &Answer{To: t, Doc: d, edits: d.Edit(), lim: lim}, d.Root()
 }
 
 // AnswerLimits returns the limits of whole answers.

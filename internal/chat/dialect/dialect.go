@@ -189,9 +189,15 @@ func Begin(t Target, body []byte, o Options) (*Request, wire.Value, error) {
 	if d.Root().Kind() != wire.Object {
 		return nil, wire.Value{}, fmt.Errorf("%w: the body is not an object", ErrRequest)
 	}
+	r, root := Of(t, d, o)
+	return r, root, nil
+}
+
+// Of returns the request of a body that was parsed, of any kind.
+func Of(t Target, d *wire.Doc, o Options) (*Request, wire.Value) {
 	r := &Request{To: t, Doc: d, lim: o.Limits, edits: d.Edit()}
 	r.Task, r.Model, r.Stream = t.Op.Task(), t.Model, t.Stream
-	return r, d.Root(), nil
+	return r, d.Root()
 }
 
 // Refuse returns the error of a request that may not pass.
@@ -258,7 +264,7 @@ func (r *Request) Replace(message, part, start, end int, text []byte) error {
 func replace(e *wire.Edits, d *wire.Doc, p chat.Part, start, end int, text []byte) error {
 	v := d.At(p.Span.Start)
 	switch {
-	case p.Kind == chat.Unknown || p.Span.End == 0 || v.Kind() == wire.Missing:
+	case p.Kind == chat.Unknown || p.Blob != nil || p.Span.End == 0 || v.Kind() == wire.Missing:
 		return fmt.Errorf("%w: the text of a part of kind %s cannot be changed", wire.ErrEdit, p.Kind)
 	case v.Kind() == wire.String:
 		e.ReplaceText(v, start, end, text)

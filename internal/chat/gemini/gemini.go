@@ -479,7 +479,7 @@ func blob(r *dialect.Request, v wire.Value, kind string, o *dialect.Options) (ch
 	if err != nil || !ok {
 		return p, dialect.Refuse("%s has no base64 data", kind)
 	}
-	p.Blob = &chat.Blob{MediaType: mediaType, Size: n}
+	p.Blob, p.Span = &chat.Blob{MediaType: mediaType, Size: n}, dialect.SpanOf(v.Get("data"))
 	return p, nil
 }
 

@@ -232,7 +232,7 @@ func images(v wire.Value) ([]chat.Part, error) {
 		if !ok || err != nil {
 			return nil, dialect.Refuse("an image is not base64")
 		}
-		out = append(out, chat.Part{Kind: chat.Image, Blob: &chat.Blob{Size: n}})
+		out = append(out, chat.Part{Kind: chat.Image, Blob: &chat.Blob{Size: n}, Span: dialect.SpanOf(x)})
 	}
 	return out, nil
 }

@@ -392,6 +392,7 @@ func media(kind string, v wire.Value, o *dialect.Options) (chat.Part, error) {
 	}
 	var err error
 	out.Blob, err = dialect.Blob(s, o)
+	out.Span = dialect.SpanOf(address)
 	return out, err
 }
 

@@ -273,7 +273,7 @@ func input(p wire.Value, o *dialect.Options) (chat.Part, error) {
 	case "input_image":
 		if s, ok := p.Get("image_url").Text(); ok {
 			b, err := dialect.Blob(s, o)
-			return chat.Part{Kind: chat.Image, Blob: b}, err
+			return chat.Part{Kind: chat.Image, Blob: b, Span: dialect.SpanOf(p.Get("image_url"))}, err
 		}
 	case "input_audio":
 		return media(kind, p.Get("input_audio"), o)
