@@ -16,7 +16,8 @@ import (
 	"github.com/modelwarden/warden/internal/text/stream"
 )
 
-// The words of exchanges.
+// An Exchange is one request to a model and its answer, and a Lane one of the
+// texts that the answer consists of.
 type (
 	Exchange = chat.Exchange
 	Lane     = chat.Lane

@@ -206,9 +206,6 @@ func texts(x *chat.Exchange) (own, others [][]byte) {
 // Reasons says what of the exchange could not be taken in.
 func (o *OutputScanner) Reasons() []string { return o.reasons }
 
-// Rules returns the rules, in order.
-func (o *OutputScanner) Rules() []rules.OutputRule { return o.scanner.rules }
-
 // Restores reports whether a match is of a placeholder, which is no finding.
 func Restores(m stream.Match) bool { return m.Kind == placeholder.Kind }
 
@@ -266,7 +263,7 @@ func (o *OutputScanner) Rule(m stream.Match, tool bool) (rules.OutputRule, warde
 	if !ok {
 		return rules.OutputRule{}, 0, false
 	}
-	r := o.scanner.rules[i]
+	r := o.rules[i]
 	if tool {
 		return r, r.Severity, true
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -88,10 +89,8 @@ func (p *Policy) carries(u *url.URL) (kind, note string) {
 			continue
 		}
 		for _, t := range decodings(part.text) {
-			for _, a := range Atoms(t) {
-				if p.Known(a) {
-					return "url-context", "in its " + part.where
-				}
+			if slices.ContainsFunc(Atoms(t), p.Known) {
+				return "url-context", "in its " + part.where
 			}
 		}
 	}

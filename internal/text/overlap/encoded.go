@@ -129,7 +129,7 @@ func newCanary(word string) *canary {
 	longest := 0
 	for _, f := range forms {
 		f = strings.Map(func(r rune) rune {
-			if r < 0x80 && isWord(byte(r)) {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 				return r
 			}
 			return -1

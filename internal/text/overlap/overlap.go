@@ -77,7 +77,7 @@ func New(k int, texts, public [][]byte) *Print {
 	p.letters = letters.String()
 	p.suffix = make([]int32, len(p.corpus))
 	for i := range p.suffix {
-		p.suffix[i] = int32(i) //nolint:gosec // below maxWords
+		p.suffix[i] = int32(i)
 	}
 	depth := p.depth()
 	slices.SortFunc(p.suffix, func(a, b int32) int {
@@ -159,7 +159,8 @@ type Watch struct {
 	told    bool
 	done    int64 // all before is in a match that was told
 	covered map[int32]bool
-	spaced  []said // letters that stand apart
+	spaced  []said // letters that stand apart, and what they spell
+	spelled []byte
 	blob    blob
 	found   []stream.Match
 }
@@ -333,29 +334,21 @@ func (w *Watch) extend(s said) bool {
 // letter follows letters that stand apart.
 func (w *Watch) letter(word string, single bool, start, end int64) {
 	if !single || len(w.spaced) > 0 && start-w.spaced[len(w.spaced)-1].end > 4 {
-		w.spaced = w.spaced[:0]
+		w.spaced, w.spelled = w.spaced[:0], w.spelled[:0]
 	}
 	if !single {
 		return
 	}
-	w.spaced = append(w.spaced, said{start, end, int32(word[0])})
-	for len(w.spaced) > 0 && !strings.Contains(w.p.letters, spell(w.spaced)) {
-		w.spaced = w.spaced[1:]
+	w.spaced, w.spelled = append(w.spaced, said{start: start, end: end}), append(w.spelled, word...)
+	for len(w.spaced) > 0 && !strings.Contains(w.p.letters, string(w.spelled)) {
+		w.spaced, w.spelled = w.spaced[1:], w.spelled[1:]
 	}
 	if n := len(w.spaced); n >= lettersEach*w.p.k {
 		w.found = append(w.found, stream.Match{Start: max(w.done, w.spaced[0].start), End: end, Kind: "fingerprint", Group: FingerprintGroup, Note: "letter by letter"})
 		w.done = end
-		w.spaced = append([]said(nil), w.spaced[n/2:]...)
+		w.spaced, w.spelled = slices.Clone(w.spaced[n/2:]), slices.Clone(w.spelled[n/2:])
 		w.told = true
 	}
-}
-
-func spell(letters []said) string {
-	b := make([]byte, len(letters))
-	for i, l := range letters {
-		b[i] = byte(l.id)
-	}
-	return string(b)
 }
 
 // coverage tells at the end how much of the text was said in pieces.

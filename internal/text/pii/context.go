@@ -101,7 +101,7 @@ func after(w stream.Window, i int) ([]string, bool) {
 // set makes a set of the words of a list.
 func set(words string) map[string]bool {
 	m := map[string]bool{}
-	for _, w := range strings.Fields(words) {
+	for w := range strings.FieldsSeq(words) {
 		m[w] = true
 	}
 	return m

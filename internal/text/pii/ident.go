@@ -3,6 +3,7 @@ package pii
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/sha3"
@@ -194,8 +195,8 @@ func rut(w stream.Window, end int) ([]stream.Match, stream.State) {
 		return nil, stream.No
 	}
 	sum, k := 0, 2
-	for j := len(d) - 1; j >= 0; j-- {
-		sum += k * int(d[j]-'0')
+	for _, c := range slices.Backward(d) {
+		sum += k * int(c-'0')
 		if k++; k > 7 {
 			k = 2
 		}
@@ -214,7 +215,7 @@ func letter23(digits string, c byte) bool {
 
 func nie(s string) bool {
 	i := strings.IndexByte("XYZ", s[0])
-	return i >= 0 && letter23(string(rune('0'+i))+s[1:8], s[8])
+	return i >= 0 && letter23("012"[i:i+1]+s[1:8], s[8])
 }
 
 func nric(s string) bool {
@@ -334,16 +335,16 @@ func bech32(s string) bool {
 	const alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 	gen := [5]uint32{0x3b6a57b2, 0x26508e6d, 0x1ea119fa, 0x3d4233dd, 0x2a1462b3}
 	c := uint32(1)
-	step := func(v int) {
+	step := func(v uint32) {
 		top := c >> 25
-		c = c&0x1ffffff<<5 ^ uint32(v)
+		c = c&0x1ffffff<<5 ^ v
 		for i := range 5 {
 			if top>>i&1 == 1 {
 				c ^= gen[i]
 			}
 		}
 	}
-	for _, v := range []int{3, 3, 0, 2, 3} { // "bc"
+	for _, v := range []uint32{3, 3, 0, 2, 3} { // "bc"
 		step(v)
 	}
 	for i := 3; i < len(s); i++ {
@@ -351,7 +352,7 @@ func bech32(s string) bool {
 		if v < 0 {
 			return false
 		}
-		step(v)
+		step(uint32(v)) //nolint:gosec // at most 31
 	}
 	return c == 1 || c == 0x2bc830a3
 }

@@ -29,13 +29,13 @@ func Email(w stream.Window) ([]stream.Match, stream.State) {
 	if start == at || at-start > maxLocal || b[at-1] == '.' {
 		return nil, stream.No
 	}
-	end, dot, label := at+1, 0, at+1
+	end, label := at+1, at+1
 	for end < len(b) && end-at <= maxDomain+1 && (isAlnum(b[end]) || b[end] == '-' || b[end] == '.' || b[end] >= 0x80) {
 		if b[end] == '.' {
 			if end == label || end-label > maxLabel {
 				break
 			}
-			dot, label = end, end+1
+			label = end + 1
 		}
 		end++
 	}
@@ -48,9 +48,9 @@ func Email(w stream.Window) ([]stream.Match, stream.State) {
 	for end > at+1 && (b[end-1] == '.' || b[end-1] == '-') {
 		end--
 	}
-	dot = at + 1 + bytes.LastIndexByte(b[at+1:end], '.')
+	dot := at + 1 + bytes.LastIndexByte(b[at+1:end], '.')
 	top := b[dot+1 : max(end, dot+1)]
-	if dot <= at || len(top) < 2 || !(isLetter(top[0]) || top[0] >= 0x80) || b[at+1] == '-' {
+	if dot <= at || len(top) < 2 || !isLetter(top[0]) && top[0] < 0x80 || b[at+1] == '-' {
 		return nil, stream.No
 	}
 	if reserved(strings.ToLower(string(b[at+1 : end]))) {

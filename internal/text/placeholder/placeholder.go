@@ -7,6 +7,7 @@ package placeholder
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/text/stream"
@@ -53,11 +54,7 @@ func (m *Map) Put(kind, value string) string {
 // Values returns the values of the placeholders that were put. The caller may
 // keep it.
 func (m *Map) Values() map[string]string {
-	out := make(map[string]string, len(m.values))
-	for k, v := range m.values {
-		out[k] = v
-	}
-	return out
+	return maps.Clone(m.values)
 }
 
 // Escape changes what in a text looks like a placeholder of this map, so that

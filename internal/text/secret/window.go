@@ -77,7 +77,7 @@ func (r *Rules) In(w stream.Window) ([]stream.Match, stream.State) {
 
 // opaque reports whether the end of b is one run without a space.
 func opaque(b []byte) bool {
-	return bytes.IndexAny(b[max(0, len(b)-valueCap/2):], " \t\r\n") < 0
+	return !bytes.ContainsAny(b[max(0, len(b)-valueCap/2):], " \t\r\n")
 }
 
 func token(c byte) bool {

@@ -60,7 +60,8 @@ func (v *View) Add(dst, p []byte, last bool) []byte {
 		v.pend = nil
 	}
 	for len(p) > 0 {
-		n, ok := 0, true
+		var n int
+		var ok bool
 		if v.JSON {
 			dst, n, ok = v.token(dst, p, last)
 		} else {
@@ -236,6 +237,9 @@ func (v *View) end(place int64) int64 {
 func (v *View) Released(place int64) int64 {
 	if place <= 0 {
 		return 0
+	}
+	if m := v.marks[max(0, v.at(place))]; place < v.out && m.zone == bare {
+		return m.src // a number or a name goes as a whole
 	}
 	if place < v.out {
 		return v.start(place)

@@ -121,7 +121,7 @@ func (m *maker) zeroWidth(i int) int {
 	case count > 2:
 	case start == 0 && first == 0xfeff:
 		return i
-	case count == 1 && first == 0xad && start-m.soft > 2:
+	case count == 1 && first == 0xad && start-m.soft > 2 && start > 1 && inWord(m.base) && m.softly(start):
 		m.soft = i
 		return i
 	case first == zwj && isEmoji(m.base) && isEmoji(next):
@@ -136,6 +136,13 @@ func (m *maker) zeroWidth(i int) int {
 	}
 	m.hide(ZeroWidth, start, i, "")
 	return i
+}
+
+// softly reports whether a soft hyphen after so much divides a word as printers
+// do: two letters stand before it.
+func (m *maker) softly(start int) bool {
+	before, _ := utf8.DecodeLastRune(m.src[:start-1])
+	return inWord(before)
 }
 
 func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }

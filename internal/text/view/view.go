@@ -44,7 +44,7 @@ type Hidden struct {
 
 // Bounds.
 const (
-	maxMarks   = 4   // on one letter; more are cut
+	maxMarks   = 4    // on one letter; more are cut
 	maxPayload = 4096 // bytes of one stretch's Text
 )
 
@@ -159,7 +159,7 @@ func (m *maker) make() {
 	}
 	m.endWord(len(b))
 	m.bidi.close(m)
-	if m.free > maxIgnorable || m.free > 0 && m.free*8 > len(b) {
+	if m.free > maxIgnorable {
 		m.hide(Ignorable, m.first, m.last, "")
 	}
 	sort.SliceStable(m.Hidden, func(i, k int) bool { return m.Hidden[i].Start < m.Hidden[k].Start })
@@ -233,6 +233,7 @@ func (m *maker) ignore(start, end int) {
 func (m *maker) other(r rune, i, n int) int {
 	end := i + n
 	switch {
+	case common(r):
 	case r >= 0xe0000 && r <= 0xe007f:
 		return m.tags(i)
 	case isSelector(r):
@@ -247,7 +248,7 @@ func (m *maker) other(r rune, i, n int) int {
 		return end
 	}
 	m.bidi.seen(r)
-	if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
+	if !common(r) && (unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r)) {
 		if m.marks++; m.marks > maxMarks {
 			m.hide(Marks, i, end, "")
 			return end
@@ -276,12 +277,18 @@ func (m *maker) other(r rune, i, n int) int {
 	return end
 }
 
+// common reports whether a character is a letter or sign of a script that many
+// texts are written in: nothing hidden, and no mark.
+func common(r rune) bool {
+	return r > 0xad && r < 0x250 || r >= 0x400 && r <= 0x481 || r >= 0x3040 && r <= 0x3096 || r >= 0x30a0 && r <= 0x30ff || r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3
+}
+
 // fold returns the form of a character in the view.
 func (m *maker) fold(i, n int, r rune) string {
 	switch {
 	case r < lastLatin:
 		return latin()[r]
-	case r < 0x1c00 && unicode.ToLower(r) == r || r >= 0x3040 && r <= 0x30ff || r >= 0x4e00 && r <= 0x9fff || r >= 0xac00 && r <= 0xd7a3:
+	case r >= 0x250 && common(r) && (r > 0x42f || r < 0x400) || r < 0x1c00 && unicode.ToLower(r) == r:
 		return string(m.src[i : i+n])
 	case r < 0x1c00:
 		return string(unicode.ToLower(r))
@@ -293,11 +300,12 @@ func (m *maker) fold(i, n int, r rune) string {
 const lastLatin = 0x250
 
 // latin is what [form] makes of the first letters.
-var latin = sync.OnceValue(func() (out [lastLatin]string) {
+var latin = sync.OnceValue(func() *[lastLatin]string {
+	var out [lastLatin]string
 	for r := range rune(lastLatin) {
 		out[r] = form(r)
 	}
-	return out
+	return &out
 })
 
 // form returns the compatibility form of a character in lower case; without
