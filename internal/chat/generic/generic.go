@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/chat"
@@ -69,7 +70,7 @@ func Dialect(cfg Config) (*dialect.Dialect, error) {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}
 		g.stream = &p
-		known = append(known[:len(known):len(known)], p)
+		known = append(slices.Clip(known), p)
 	}
 	for _, p := range known {
 		if len(p.steps) > 0 && p.steps[0].kind == 'n' && !strings.Contains(p.steps[0].name, " ") {

@@ -23,12 +23,12 @@ func (n *request) put(w *writer, to, prefix string) {
 	}
 }
 
-func (w *writer) list(ss []string) *writer {
+func (w *writer) list(ss []string) {
 	w.open('[')
 	for _, s := range ss {
 		w.str(s)
 	}
-	return w.close(']')
+	w.close(']')
 }
 
 // schema writes a schema, or that of no argument.
@@ -100,9 +100,7 @@ func (n *request) openai(model string) ([]byte, error) {
 	w := &writer{}
 	w.open('{').name("model").str(model).name("messages").open('[')
 	for _, m := range n.ex.Messages {
-		if err := n.openaiMessage(w, m); err != nil {
-			return nil, err
-		}
+		n.openaiMessage(w, m)
 	}
 	w.close(']')
 	if n.ex.Params.MaxOutput > 0 {
@@ -158,7 +156,7 @@ func (t tool) write(w *writer, schema string) {
 
 // openaiMessage writes one message; results of tools become messages of their
 // own.
-func (n *request) openaiMessage(w *writer, m chat.Message) error {
+func (n *request) openaiMessage(w *writer, m chat.Message) {
 	for i, p := range m.Parts {
 		if p.Kind == chat.ToolResult {
 			w.open('{').name("role").str("tool").name("tool_call_id").str(id(p.Call, i)).name("content").str(string(p.Text)).close('}')
@@ -166,7 +164,7 @@ func (n *request) openaiMessage(w *writer, m chat.Message) error {
 	}
 	rest := slices.DeleteFunc(slices.Clone(m.Parts), func(p chat.Part) bool { return p.Kind == chat.ToolResult || p.Kind == chat.Reasoning })
 	if len(rest) == 0 {
-		return nil
+		return
 	}
 	w.open('{').name("role").str(string(m.Role))
 	content := slices.ContainsFunc(rest, func(p chat.Part) bool { return p.Kind != chat.ToolCall })
@@ -204,7 +202,6 @@ func (n *request) openaiMessage(w *writer, m chat.Message) error {
 		w.close(']')
 	}
 	w.close('}')
-	return nil
 }
 
 // defaultMax is the bound where the upstream wants one and the request has none.

@@ -171,7 +171,7 @@ func (n *request) read(from string) error {
 	case openai.Name:
 		err = n.fromOpenAI(root)
 	case anthropic.Name:
-		err = n.fromAnthropic(root)
+		n.fromAnthropic(root)
 	case gemini.Name:
 		err = n.fromGemini(root)
 	default:
@@ -300,7 +300,7 @@ func (n *request) fromOpenAI(root wire.Value) error {
 	return nil
 }
 
-func (n *request) fromAnthropic(root wire.Value) error {
+func (n *request) fromAnthropic(root wire.Value) {
 	for t := range root.Get("tools").Items() {
 		if kind, _ := t.Get("type").Text(); kind == "" || kind == "custom" {
 			n.tools = append(n.tools, function(t, "input_schema"))
@@ -314,7 +314,6 @@ func (n *request) fromAnthropic(root wire.Value) error {
 	}
 	n.json = len(n.ex.Schema) > 0
 	n.stop = stops(root.Get("stop_sequences"))
-	return nil
 }
 
 func (n *request) fromGemini(root wire.Value) error {
