@@ -229,7 +229,7 @@ func message(r *dialect.Request, m wire.Value, names map[string]string, o *diale
 	var err error
 	out.Parts, err = content(r, m.Get("content"), names, o)
 	for name, v := range m.Members() { // what the table does not know may be text
-		if name != "role" && name != "content" && len(dialect.Strings(v)) > 0 {
+		if name != "role" && name != "content" && !messageFields.Gone(name, o) && len(dialect.Strings(v)) > 0 {
 			out.Parts = append(out.Parts, dialect.UnknownPart(v))
 		}
 	}

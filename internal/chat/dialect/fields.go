@@ -145,6 +145,13 @@ func (t *Table) Check(r *Request, where string, object wire.Value, o *Options) e
 	return nil
 }
 
+// Gone reports whether a member of that name was left out by [Table.Check]: then
+// it is not read either.
+func (t *Table) Gone(name string, o *Options) bool {
+	how, known := t.how[name]
+	return !known && o.Unknown == DropUnknown || how == Strip
+}
+
 // Names returns the fields of the table with their treatment, for tests and
 // documents.
 func (t *Table) Names() map[string]How {

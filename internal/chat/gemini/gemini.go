@@ -356,7 +356,7 @@ func turn(r *dialect.Request, c wire.Value, o *dialect.Options) error {
 		return err
 	}
 	for name, v := range c.Members() { // what the table does not know may be text
-		if name != "role" && name != "parts" && len(dialect.Strings(v)) > 0 {
+		if name != "role" && name != "parts" && !contentFields.Gone(name, o) && len(dialect.Strings(v)) > 0 {
 			m.Parts = append(m.Parts, dialect.UnknownPart(v))
 		}
 	}
@@ -399,7 +399,7 @@ func part(r *dialect.Request, p wire.Value, o *dialect.Options) ([]chat.Part, er
 	}
 	var out []chat.Part
 	for name, v := range p.Members() {
-		if v.Kind() == wire.Null {
+		if v.Kind() == wire.Null || partFields.Gone(name, o) {
 			continue
 		}
 		switch canonical := camel(name); canonical {

@@ -306,7 +306,7 @@ func message(r *dialect.Request, m wire.Value, names map[string]string, o *diale
 		}
 	}
 	for name, v := range m.Members() {
-		if v.Kind() == wire.Null {
+		if v.Kind() == wire.Null || messageFields.Gone(name, o) {
 			continue
 		}
 		switch name {

@@ -99,6 +99,9 @@ func TestUnknownFields(t *testing.T) {
 	if want := `{"model":"m","messages":[{"role":"user","content":"hi"}]}`; err != nil || string(b) != want {
 		t.Errorf("%s, %v, want %s", b, err, want)
 	}
+	if said := dialecttest.Said(r); len(said) != 1 {
+		t.Errorf("%q: what was dropped is read", said)
+	}
 	if diff := cmp.Diff([]string{"new", "newer", "newest", "messages.x"}, r.Dropped); diff != "" {
 		t.Error(diff)
 	}

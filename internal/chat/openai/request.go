@@ -264,7 +264,7 @@ func message(r *dialect.Request, m wire.Value, names map[string]string, o *diale
 
 // member reads the parts of one member of a message.
 func member(r *dialect.Request, role chat.Role, name string, v wire.Value, names map[string]string, o *dialect.Options) ([]chat.Part, error) {
-	if v.Kind() == wire.Null {
+	if v.Kind() == wire.Null || messageFields.Gone(name, o) {
 		return nil, nil
 	}
 	switch name {
@@ -338,7 +338,7 @@ func part(r *dialect.Request, p wire.Value, o *dialect.Options) ([]chat.Part, er
 	var out []chat.Part
 	kind, _ := p.Get("type").Text()
 	for name, v := range p.Members() {
-		if v.Kind() == wire.Null || name == "type" || name == "cache_control" || name == "uuid" {
+		if v.Kind() == wire.Null || partFields.Gone(name, o) || name == "type" || name == "cache_control" || name == "uuid" {
 			continue
 		}
 		switch {
@@ -356,7 +356,7 @@ func part(r *dialect.Request, p wire.Value, o *dialect.Options) ([]chat.Part, er
 			out = append(out, dialect.UnknownPart(v))
 		}
 	}
-	if len(out) == 0 {
+	if len(out) == 0 { // a kind of part that may say anything
 		out = append(out, dialect.UnknownPart(p))
 	}
 	return out, nil
