@@ -16,12 +16,11 @@ import (
 	"github.com/modelwarden/warden/internal/text/stream"
 )
 
-// An Exchange is one request to a model and its answer, and a Lane one of the
-// texts that the answer consists of.
-type (
-	Exchange = chat.Exchange
-	Lane     = chat.Lane
-)
+// An Exchange is one request to a model and its answer.
+type Exchange = chat.Exchange
+
+// A Lane is one of the texts that an answer consists of.
+type Lane = chat.Lane
 
 // Bounds of a stream.
 const (

@@ -195,7 +195,7 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		case c == '"', c == '\'':
 			quote = c
 		case c == ')':
-			return strings.ReplaceAll(dest, "\\", ""), i + 1, stream.Yes
+			return unslash(dest), i + 1, stream.Yes
 		case c == '\n' && i+1 < len(b) && b[i+1] == '\n':
 			return "", i, stream.No
 		case c != ' ' && c != '\n' && c != '\t' && c != '(':
@@ -205,6 +205,21 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		}
 	}
 	return "", len(b), stream.More
+}
+
+// unslash removes the backslashes that escape (CommonMark 2.4).
+func unslash(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) && s[i+1] > ' ' && s[i+1] < 0x7f && !alnum(s[i+1]) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // Target decides after "](" about the address of a link: what is wrong with it

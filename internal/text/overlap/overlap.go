@@ -89,8 +89,10 @@ func New(k int, texts, public [][]byte) *Print {
 		for _, w := range split(string(t)) {
 			ids = append(ids, p.ids[w])
 		}
-		for i := 0; i+k <= len(ids); i++ {
-			p.known[runHash(ids[i:i+k])] = true
+		for _, n := range []int{k, shingle} {
+			for i := 0; i+n <= len(ids); i++ {
+				p.known[runHash(ids[i:i+n])] = true
+			}
 		}
 	}
 	return p
@@ -274,10 +276,10 @@ func (w *Watch) endWord(end int64) {
 		}
 	}
 	n := len(w.run)
-	if n >= shingle {
+	if n >= shingle && !w.allowed(shingle) {
 		w.covered[w.p.suffix[w.lo]+int32(n-shingle)] = true //nolint:gosec // below maxWords
 	}
-	if n < w.p.k || w.allowed() {
+	if n < w.p.k || w.allowed(w.p.k) {
 		return
 	}
 	if w.leaking {
@@ -295,13 +297,13 @@ func (w *Watch) endWord(end int64) {
 	}
 }
 
-// allowed reports whether others have said the last words too.
-func (w *Watch) allowed() bool {
+// allowed reports whether others have said the last n words too.
+func (w *Watch) allowed(n int) bool {
 	if len(w.p.known) == 0 {
 		return false
 	}
 	ids := make([]int32, 0, 64)
-	for _, s := range w.run[len(w.run)-w.p.k:] {
+	for _, s := range w.run[len(w.run)-n:] {
 		ids = append(ids, s.id)
 	}
 	return w.p.known[runHash(ids)]

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/modelwarden/warden/internal/text/stream"
 )
@@ -21,7 +23,14 @@ func Email(w stream.Window) ([]stream.Match, stream.State) {
 	b, at := w.B, w.At
 	start := at
 	for start > w.Lo && at-start < maxLocal+1 && isLocal(b[start-1]) {
-		start--
+		n := 1
+		if b[start-1] >= 0x80 {
+			var r rune
+			if r, n = utf8.DecodeLastRune(b[w.Lo:start]); n != 2 || !unicode.IsLetter(r) {
+				break
+			}
+		}
+		start -= n
 	}
 	for start < at && (b[start] == '.' || b[start] == '-' || b[start] == '\'' || b[start] == '/' || b[start] == '=') {
 		start++

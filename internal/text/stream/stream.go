@@ -140,9 +140,9 @@ func NewPlan(ts []Trigger) (*Plan, error) {
 			p.class[c] = letter
 		case b >= '0' && b <= '9':
 			p.class[c] = digit
-		case b <= ' ', b >= 0x7f, b == '"', b == '\'', b == '`', b == ')', b == ']', b == '}', b == '>', b == ',', b == ';':
+		case b <= ' ', b == 0x7f, b == '"', b == '\'', b == '`', b == ')', b == ']', b == '}', b == '>', b == ',', b == ';':
 			p.class[c] = space
-		case b == '(', b == '[', b == '{':
+		case b == '(', b == '[', b == '{', b >= 0xe0: // scripts without spaces come in characters of three bytes
 			p.class[c] = opener
 		}
 	}
