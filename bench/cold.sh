@@ -7,7 +7,7 @@ dir=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; chmod -R u+w "$dir"; rm -rf "$dir"' EXIT
 git clone -q "$src" "$dir/clone"
 cd "$dir/clone"
-export GOCACHE="$dir/cache" WARDEN_API_LISTEN=127.0.0.1:18680 WARDEN_GATEWAY_LISTEN=127.0.0.1:18681
+export GOCACHE="$dir/cache" WARDEN_API_LISTEN=127.0.0.1:18680 WARDEN_GATEWAY_LISTEN=127.0.0.1:18681 WARDEN_ADMIN_LISTEN=off
 start() {
   local began
   began=$(date +%s%N)

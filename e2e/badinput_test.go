@@ -497,7 +497,7 @@ func TestPolicyThatDoesNotParse(t *testing.T) {
 	config := filepath.Join(dir, "warden.yaml")
 	write(t, config, fmt.Sprintf("policies: %q\n", dir))
 	cmd := exec.Command(binary, "serve", "--data", filepath.Join(dir, "data"), "--config", config)
-	cmd.Env = append(os.Environ(), "WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0")
+	cmd.Env = append(os.Environ(), "WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0", "WARDEN_ADMIN_LISTEN=127.0.0.1:0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	timer := time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()

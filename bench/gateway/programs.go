@@ -40,7 +40,7 @@ func (p *programs) self(args ...string) (string, int, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	cmd := exec.Command(exe, args...) //nolint:gosec,noctx // this program; it ends with stop
+	cmd := exec.Command(exe, args...) //nolint:noctx // it ends with stop
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", 0, err
@@ -55,7 +55,7 @@ func (p *programs) self(args ...string) (string, int, error) {
 }
 
 func (p *programs) run(name string, env []string, args ...string) (int, error) {
-	cmd := exec.Command(name, args...) //nolint:gosec,noctx // programs under test; they end with stop
+	cmd := exec.Command(name, args...) //nolint:noctx // they end with stop
 	cmd.Env = append(os.Environ(), env...)
 	log, err := os.Create(filepath.Join(p.dir, filepath.Base(name)+".log"))
 	if err != nil {
@@ -80,7 +80,7 @@ func freePort() (string, error) {
 
 func reachable(address string) error {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", address) //nolint:noctx // a loop with an end
+		c, err := net.Dial("tcp", address)
 		if err == nil {
 			return c.Close()
 		}
@@ -195,7 +195,7 @@ func (p *programs) warden(binary string, guards bool) func(string) (*target, err
 		if err := errors.Join(os.WriteFile(conf, []byte(text), 0o600), os.WriteFile(model, []byte("(dp0\nS'weight'\np1\nF0.5\ns."), 0o600)); err != nil {
 			return nil, err
 		}
-		env := []string{"WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0", "WARDEN_DATA=" + data}
+		env := []string{"WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0", "WARDEN_ADMIN_LISTEN=127.0.0.1:0", "WARDEN_DATA=" + data}
 		pid, err := p.run(binary, env, "serve", "--data", data, "--config", conf)
 		if err != nil {
 			return nil, err
@@ -231,7 +231,7 @@ func (p *programs) warden(binary string, guards bool) func(string) (*target, err
 func command(binary string, env []string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the program under test
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append(os.Environ(), env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -35,6 +35,8 @@ type exchange struct {
 	req     *dialect.Request
 	route   *route // nil: not known, or not for this caller
 	target  *target
+	asked   dialect.Target // of the upstream, in its dialect
+	out     []byte         // that goes to the target
 	adm     admission
 	res     *limit.Reservation
 

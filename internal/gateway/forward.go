@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/translate"
 	"github.com/modelwarden/warden/internal/chat/wire"
 	"github.com/modelwarden/warden/internal/gateway/direct"
 	"github.com/modelwarden/warden/internal/policy"
@@ -72,32 +73,57 @@ func (x *exchange) body(t *target) ([]byte, error) {
 	if x.shaped() {
 		req.ForceJSON()
 	}
-	req.ForceUsage()
-	return req.Bytes()
+	if x.dialect == t.dialect {
+		req.ForceUsage()
+		x.asked = x.to
+		return req.Bytes()
+	}
+	body, to, dropped, err := translate.Request(x.dialect, t.dialect, req, name, x.route.Options)
+	if err != nil {
+		return nil, err
+	}
+	x.asked = to
+	if len(dropped) > 0 {
+		x.w.Header().Set("X-Warden-Dropped", strings.Join(dropped, ", "))
+	}
+	return body, nil
+}
+
+// forwarded are the header fields of the client that the target's dialect lets
+// pass, and those that describe the body.
+func (x *exchange) forwarded(t *target) []direct.Field {
+	var out []direct.Field
+	if x.dialect != t.dialect {
+		return []direct.Field{{Name: "Content-Type", Value: "application/json"}}
+	}
+	for _, f := range x.req.Headers() {
+		out = append(out, direct.Field{Name: f.Name, Value: f.Value})
+	}
+	for _, name := range t.dialect.Request { // an allow-list: nothing else of the client's header goes on
+		if v := x.r.Header.Get(name); v != "" && len(v) <= maxHeader && !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > 0x7e }) {
+			out = append(out, direct.Field{Name: name, Value: v})
+		}
+	}
+	return out
 }
 
 // send sends the request to a target.
 func (g *Gateway) send(ctx context.Context, x *exchange, t *target) (*http.Response, error) {
-	body, err := x.body(t)
-	if err != nil {
-		return nil, err
+	if t != x.target {
+		var err error
+		if x.out, err = x.body(t); err != nil {
+			return nil, err
+		}
 	}
 	head := append(slices.Clip(t.head),
 		direct.Field{Name: "Accept", Value: "application/json, text/event-stream, application/x-ndjson"},
 		direct.Field{Name: "Via", Value: strings.Join(append(hops(x.r.Header), "1.1 "+g.id), ", ")})
-	for _, f := range x.req.Headers() {
-		head = append(head, direct.Field{Name: f.Name, Value: f.Value})
-	}
-	for _, name := range t.dialect.Request { // an allow-list: nothing else of the client's header goes on
-		if v := x.r.Header.Get(name); v != "" && len(v) <= maxHeader && !strings.ContainsFunc(v, func(c rune) bool { return c < ' ' || c > 0x7e }) {
-			head = append(head, direct.Field{Name: name, Value: v})
-		}
-	}
+	head = append(head, x.forwarded(t)...)
 	model := t.UpstreamModel
 	if model == "" {
 		model = x.route.Name
 	}
-	return t.client.Do(ctx, &direct.Request{Method: http.MethodPost, Target: t.path(x.to, model), Header: head, Body: body})
+	return t.client.Do(ctx, &direct.Request{Method: http.MethodPost, Target: t.path(x.asked, model), Header: head, Body: x.out})
 }
 
 // ask sends the request to the target, and once more to the next one that is
@@ -111,7 +137,7 @@ func (g *Gateway) askUpstream(ctx context.Context, x *exchange) (*http.Response,
 	}
 	for _, next := range x.route.targets[slices.Index(x.route.targets, t)+1:] {
 		adm := g.admit(ctx, x.route, next)
-		if !adm.open || next.dialect != t.dialect {
+		if !adm.open || next.dialect != x.dialect && !translate.Pair(x.dialect.Name, next.dialect.Name) {
 			continue
 		}
 		if resp != nil {
@@ -152,7 +178,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange) {
 		// It speaks of the route's credential, not of the client's.
 		g.bad(x, fmt.Errorf("upstream refuses the credential of the route (status %d)", resp.StatusCode))
 	case resp.StatusCode == http.StatusOK && x.comesInPieces(mediaType):
-		stream, err := x.target.dialect.Stream(x.to, mediaType, resp.Body)
+		stream, err := x.target.dialect.Stream(x.asked, mediaType, resp.Body)
 		if err != nil {
 			g.bad(x, err)
 			return
@@ -210,7 +236,7 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 		return
 	}
 	if resp.StatusCode >= 400 {
-		err = x.acceptable(body)
+		body, err = x.upstreamError(body, resp.StatusCode)
 	} else {
 		body, err = g.answer(x, resp, body)
 	}
@@ -247,6 +273,9 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 // lists.
 func (x *exchange) passHeaders(from http.Header) {
 	h := x.w.Header()
+	if x.dialect != x.target.dialect {
+		return
+	}
 	for _, name := range x.target.dialect.Response {
 		if v := from.Get(name); v != "" && len(v) <= maxHeader {
 			h.Set(name, v)
@@ -290,13 +319,25 @@ func (x *exchange) acceptable(body []byte) error {
 	return nil
 }
 
+// upstreamError returns the body of an upstream's error, in the client's
+// dialect. Of another dialect's only the status is told.
+func (x *exchange) upstreamError(body []byte, status int) ([]byte, error) {
+	if err := x.acceptable(body); err != nil {
+		return nil, err
+	}
+	if x.dialect == x.target.dialect {
+		return body, nil
+	}
+	return x.dialect.Error(dialect.Problem{Status: status, Code: "upstream_refused", Message: fmt.Sprintf("the upstream of this model answers with status %d", status)}), nil
+}
+
 // answer reads a whole answer, looks at it and returns what is given out: the
 // very bytes that came if nothing had to be changed.
 func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte, error) {
 	if x.leaks(body) {
 		return nil, errSecret
 	}
-	a, err := x.target.dialect.Answer(x.to, resp.Header.Get, body, dialect.AnswerLimits())
+	a, err := x.target.dialect.Answer(x.asked, resp.Header.Get, body, dialect.AnswerLimits())
 	if err != nil {
 		return nil, err
 	}
@@ -314,6 +355,9 @@ func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte,
 	}
 	if err := g.guardAnswer(x, a); err != nil {
 		return nil, err
+	}
+	if x.dialect != x.target.dialect {
+		return translate.Answer(x.dialect, x.target.dialect, a, x.route.Name)
 	}
 	out, err := a.Bytes()
 	for _, f := range a.Headers() {

@@ -21,7 +21,7 @@ import (
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat/dialect"
-	"github.com/modelwarden/warden/internal/chat/openai"
+	"github.com/modelwarden/warden/internal/chat/dialects"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -42,6 +42,7 @@ type Config struct {
 	Log     *slog.Logger
 	// QueryKeys lets clients of Gemini give their key in the address.
 	QueryKeys bool
+	Waiting   int           // records that may wait to be written; zero: 16,384
 	MaxStale  time.Duration // how long an answer of the registry holds when it cannot be asked again; zero: 5 s
 	Idle      time.Duration // longest silence of an upstream; zero: 60 s
 }
@@ -65,11 +66,6 @@ type Gateway struct {
 	mu sync.Mutex // serialises changes of routes
 }
 
-// dialects lists what clients may speak, and upstreams.
-func dialects() []*dialect.Dialect {
-	return []*dialect.Dialect{openai.Dialect()}
-}
-
 // New checks cfg. It starts nothing.
 func New(cfg Config) (*Gateway, error) {
 	if cfg.Registry == nil || cfg.Judge == nil || cfg.Access == nil || cfg.Traffic == nil || cfg.Now == nil {
@@ -89,8 +85,8 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	id := "warden-" + rand.Text()
 	g := &Gateway{
-		cfg: cfg, id: id, dialects: dialects(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
-		rec: newRecorder(cfg.Traffic, cfg.Log, id), load: newLoad(), metrics: m,
+		cfg: cfg, id: id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
+		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), metrics: m,
 	}
 	g.routes.Store(&map[string]*route{})
 	return g, nil
@@ -127,6 +123,7 @@ const watchEvery = 250 * time.Millisecond
 // Serve watches the registry and writes records until ctx ends and every
 // accepted record is written. Without it every route is closed.
 func (g *Gateway) Serve(ctx context.Context) error {
+	g.restore(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { g.watch(ctx) })
 	wg.Go(func() { g.rec.run(ctx) })
@@ -134,6 +131,43 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	wg.Wait()
 	return nil
 }
+
+// restore counts what was used this month against the budgets that go on, unless
+// the replicas count together and know.
+func (g *Gateway) restore(ctx context.Context) {
+	if g.cfg.Shared != nil {
+		return
+	}
+	now := g.cfg.Now().UTC()
+	used, err := g.cfg.Traffic.Used(ctx, time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC), now.Add(time.Hour))
+	if err != nil {
+		g.cfg.Log.ErrorContext(ctx, "what was used before cannot be read: budgets of days and months begin anew", slog.Any("error", err))
+		return
+	}
+	for _, u := range used {
+		c := limit.Caller{Identity: u.Principal, Key: u.Key, Route: u.Route}
+		if u.Team != "" {
+			c.Groups = []string{u.Team}
+		}
+		g.limits.Restore(c, u.Requests, limit.Use{Tokens: u.Input + u.Output, Rows: u.Rows, Money: u.Cost}, u.Hour)
+	}
+}
+
+// Ready returns what keeps the gateway from doing its work, by name; empty: it
+// can. A route that is closed does not.
+func (g *Gateway) Ready() map[string]string {
+	out := map[string]string{}
+	if g.cfg.Now().Sub(time.Unix(0, g.fresh.Load())).Abs() > g.cfg.MaxStale {
+		out["registry"] = "it cannot be asked: all routes are closed"
+	}
+	if len(g.rec.places) == cap(g.rec.places) {
+		out["audit"] = "its records cannot be written"
+	}
+	return out
+}
+
+// Accounts returns what callers used of the limits, the fullest first.
+func (g *Gateway) Accounts(most int) []limit.Account { return g.limits.Accounts(most) }
 
 func (g *Gateway) watch(ctx context.Context) {
 	changes := g.cfg.Registry.Changes(ctx)

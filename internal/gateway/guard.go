@@ -12,6 +12,7 @@ import (
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/translate"
 	"github.com/modelwarden/warden/internal/policy"
 )
 
@@ -39,7 +40,10 @@ type GuardConfig struct {
 type relay struct {
 	g     *Gateway
 	x     *exchange
-	guard *guard.Stream // nil: everything passes
+	in    *dialect.Stream
+	form  dialect.Form
+	other *translate.Stream // to a client of another dialect; nil: it is the same
+	guard *guard.Stream     // nil: everything passes
 	mode  Mode
 	lanes map[chat.Lane]*passage
 	queue []waiting
@@ -64,11 +68,18 @@ type waiting struct {
 
 type place struct{ from, to int64 }
 
-func newRelay(g *Gateway, x *exchange) *relay {
-	r := &relay{g: g, x: x, lanes: map[chat.Lane]*passage{}}
+func newRelay(g *Gateway, x *exchange, in *dialect.Stream) (*relay, error) {
+	r := &relay{g: g, x: x, in: in, form: in.Form, lanes: map[chat.Lane]*passage{}}
+	if x.dialect != x.target.dialect {
+		var err error
+		if r.other, err = translate.NewStream(x.dialect, x.target.dialect, x.to, x.route.Name, x.req.ClientUsage); err != nil {
+			return nil, err
+		}
+		r.form = r.other.Form()
+	}
 	c := x.route.Guard
 	if c == nil || c.Output == nil {
-		return r
+		return r, nil
 	}
 	r.mode = c.Mode
 	var err error
@@ -76,7 +87,7 @@ func newRelay(g *Gateway, x *exchange) *relay {
 		g.cfg.Log.Error("guard cannot be prepared", slog.String("route", x.route.Name), slog.Any("error", err))
 		x.effect = warden.Deny
 	}
-	return r
+	return r, nil
 }
 
 // watcher returns the guard of an answer. Policy can be stricter than it.
@@ -262,22 +273,67 @@ func (p *passage) text(at place, source []byte) (text []byte, changed bool) {
 
 // send writes an event with these texts, nil: as it came.
 func (r *relay) send(ev *dialect.Event, texts [][]byte) error {
-	if ev.UsageOnly && !r.x.req.ClientUsage {
-		return nil
-	}
-	raw := ev.Raw
+	var raw []byte
 	var err error
 	switch {
+	case r.other != nil:
+		raw, err = r.other.Write(ev, texts)
+	case ev.UsageOnly && !r.x.req.ClientUsage:
+		return nil
 	case texts != nil:
 		raw, err = ev.Rewrite(texts, r.x.route.Shape.Logprobs)
 	case r.x.route.Shape.Logprobs:
 		raw, err = ev.StripLogprobs()
+	default:
+		raw = ev.Raw
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBlocked, err)
 	}
 	r.last = ev
 	return r.write(raw)
+}
+
+// end ends a stream whose body ended properly without saying so.
+func (r *relay) end() error {
+	if r.guard != nil {
+		for lane, p := range r.lanes {
+			if err := r.close(lane, p); err != nil {
+				return err
+			}
+		}
+		if r.guard.Denied() {
+			return errBlocked
+		}
+		if err := r.release(); err != nil {
+			return err
+		}
+	}
+	if r.other == nil {
+		return nil
+	}
+	b, err := r.other.End()
+	if err != nil {
+		return err
+	}
+	return r.write(b)
+}
+
+// denied returns the frames that end the stream as one whose content may not
+// pass.
+func (r *relay) denied() []byte {
+	if r.other != nil {
+		return r.other.Denied()
+	}
+	return r.in.Denied(r.last)
+}
+
+// failed returns the frame of an error in the middle of the stream.
+func (r *relay) failed(p dialect.Problem) []byte {
+	if r.other != nil {
+		return r.other.Failed(p)
+	}
+	return r.in.Failed(p)
 }
 
 // finish notes what the guard found.

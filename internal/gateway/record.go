@@ -31,8 +31,8 @@ const (
 	lastRecords  = 2 * time.Second // wait for exchanges that are still ending
 )
 
-func newRecorder(keep *monitor.Service, log *slog.Logger, replica string) *recorder {
-	return &recorder{keep: keep, log: log, replica: replica, places: make(chan struct{}, recordPlaces), queue: make(chan monitor.Record, recordPlaces)}
+func newRecorder(keep *monitor.Service, log *slog.Logger, replica string, places int) *recorder {
+	return &recorder{keep: keep, log: log, replica: replica, places: make(chan struct{}, places), queue: make(chan monitor.Record, places)}
 }
 
 // reserve takes a place for one record, and reports false if there is none.

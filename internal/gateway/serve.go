@@ -19,6 +19,8 @@ import (
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/dialects"
+	"github.com/modelwarden/warden/internal/chat/translate"
 	"github.com/modelwarden/warden/internal/policy"
 )
 
@@ -37,7 +39,7 @@ func (g *Gateway) Handler() http.Handler {
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		x := &exchange{id: rand.Text(), w: w, r: r, rc: rc, begun: begun, started: g.cfg.Now()}
 		var known bool
-		if x.dialect, x.to, known = g.match(r.Method, path, query); !known {
+		if x.dialect, x.to, known = dialects.Match(g.dialects, r.Method, path, query, r.Header.Get); !known {
 			g.unknown(x, path, query)
 			return
 		}
@@ -58,21 +60,11 @@ func (g *Gateway) Handler() http.Handler {
 	})
 }
 
-// match finds the dialect of a request line.
-func (g *Gateway) match(method, path, query string) (*dialect.Dialect, dialect.Target, bool) {
-	for _, d := range g.dialects {
-		if to, ok := d.Match(method, path, query); ok {
-			return d, to, true
-		}
-	}
-	return nil, dialect.Target{}, false
-}
-
 // unknown answers for a request line that no dialect knows.
 func (g *Gateway) unknown(x *exchange, path, query string) {
 	x.dialect = g.dialects[0]
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
-		if d, _, ok := g.match(method, path, query); ok {
+		if d, _, ok := dialects.Match(g.dialects, method, path, query, x.r.Header.Get); ok {
 			x.dialect = d
 			x.w.Header().Set("Allow", method)
 			g.refuse(x, refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: path + " wants " + method})
@@ -262,8 +254,15 @@ func (g *Gateway) prepare(ctx context.Context, x *exchange, body []byte) *refusa
 	if x.target, x.adm = g.choose(ctx, x.route); !x.adm.open {
 		return g.closed(x)
 	}
+	if up := x.target.dialect; up != x.dialect && !translate.Pair(x.dialect.Name, up.Name) {
+		return &refusal{status: http.StatusBadRequest, code: "wrong_dialect", message: "this model cannot be asked in the dialect " + x.dialect.Name}
+	}
 	if ref := g.reserve(ctx, x); ref != nil {
 		return ref
+	}
+	var err error
+	if x.out, err = x.body(x.target); err != nil {
+		return bodyRefusal(err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -26,19 +27,25 @@ var (
 // answers whose content may not pass.
 func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, in *dialect.Stream) {
 	h := x.w.Header()
+	out, err := newRelay(g, x, in)
+	if err != nil {
+		g.bad(x, err)
+		return
+	}
 	x.passHeaders(header)
 	x.timing()
-	h.Set("Content-Type", in.Form.MediaType())
+	h.Set("Content-Type", out.form.MediaType())
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
 	x.status = http.StatusOK
 	x.w.WriteHeader(http.StatusOK)
 
-	out := newRelay(g, x)
-	var err error
 	for done := false; !done && err == nil; {
 		var ev *dialect.Event
 		if ev, err = in.Next(); err != nil {
+			if errors.Is(err, io.EOF) { // the end of the body is this dialect's proper end
+				err = out.end()
+			}
 			break
 		}
 		done = ev.Done
@@ -54,7 +61,7 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 	case errors.Is(err, errBlocked):
 		x.end = "denied"
 		x.route.blocked.Add(1)
-		if werr := out.write(in.Denied(out.last)); werr != nil {
+		if werr := out.write(out.denied()); werr != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
@@ -71,8 +78,8 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 		g.metrics.cut.WithLabelValues("upstream").Inc()
 	}
 	g.cfg.Log.WarnContext(ctx, "stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
-	out.write(in.Failed(dialect.Problem{Status: http.StatusBadGateway, Code: x.end, Message: "the stream was cut: " + cutText(err)})) //nolint:errcheck // it is cut in any case
-	panic(http.ErrAbortHandler)                                                                                                       // the connection breaks: no clean end
+	out.write(out.failed(dialect.Problem{Status: http.StatusBadGateway, Code: x.end, Message: "the stream was cut: " + cutText(err)})) //nolint:errcheck // it is cut in any case
+	panic(http.ErrAbortHandler)                                                                                                        // the connection breaks: no clean end
 }
 
 // mayGoOn looks at what an event says about the exchange, before its text.

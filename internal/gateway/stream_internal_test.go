@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelwarden/warden/internal/access/limit"
+	"github.com/modelwarden/warden/internal/chat/dialects"
 )
 
 func TestDialGuard(t *testing.T) {
@@ -105,7 +106,7 @@ func TestRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects()}
+	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects.All()}
 	g.routes.Store(&map[string]*route{})
 	good := Route{Name: "a", Target: Target{Model: "t/m", Upstream: "https://h/v1", Credential: "secret-credential"}}
 	if err := g.SetRoutes(false, good); err != nil {

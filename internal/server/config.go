@@ -35,6 +35,7 @@ type Config struct {
 	API      APIConfig     `yaml:"api"`
 	Access   AccessConfig  `yaml:"access"`
 	Gateway  GatewayConfig `yaml:"gateway"`
+	Admin    AdminConfig   `yaml:"admin"`
 	Limits   LimitsConfig  `yaml:"limits"`
 	Demo     bool          `yaml:"demo"` // demo data may be loaded
 }
@@ -61,6 +62,7 @@ func DefaultConfig() Config {
 		API:     APIConfig{Listen: "127.0.0.1:8080"},
 		Access:  AccessConfig{OIDC: OIDCConfig{Scopes: []string{}, RoleMap: map[string][]string{}, AllowedDomains: []string{}}, Workloads: []WorkloadConfig{}},
 		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Limits: []LimitConfig{}, Routes: []RouteConfig{}},
+		Admin:   AdminConfig{Listen: "127.0.0.1:9090"},
 		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
 	}
 }
@@ -113,7 +115,7 @@ func (c *Config) environment(getenv func(string) string) error {
 		"WARDEN_DATA": &c.Data, "WARDEN_POLICIES": &c.Policies, "WARDEN_API_LISTEN": &c.API.Listen, "WARDEN_API_URL": &c.API.URL, "WARDEN_GATEWAY_LISTEN": &c.Gateway.Listen,
 		"WARDEN_ACCESS_OIDC_ISSUER": &c.Access.OIDC.Issuer, "WARDEN_ACCESS_OIDC_CLIENT_ID": &c.Access.OIDC.ClientID, "WARDEN_ACCESS_OIDC_CLIENT_SECRET": &c.Access.OIDC.ClientSecret,
 		"WARDEN_KEYS": &c.Keys, "WARDEN_STORAGE_DATABASE": &c.Storage.Database, "WARDEN_STORAGE_BLOBS": &c.Storage.Blobs,
-		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_AUDIT_OUTSIDE": &c.Audit.Outside, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
+		"WARDEN_QUEUE_NATS": &c.Queue.NATS, "WARDEN_AUDIT_OUTSIDE": &c.Audit.Outside, "WARDEN_ADMIN_LISTEN": &c.Admin.Listen, "WARDEN_QUEUE_CREDENTIALS": &c.Queue.Credentials,
 	}
 	for name, to := range texts {
 		if v := getenv(name); v != "" {
@@ -144,7 +146,10 @@ func (c *Config) environment(getenv func(string) string) error {
 
 // Check says what of c cannot be used, and why.
 func (c Config) Check() error {
-	for key, addr := range map[string]string{"api.listen": c.API.Listen, "gateway.listen": c.Gateway.Listen} {
+	for key, addr := range map[string]string{"api.listen": c.API.Listen, "gateway.listen": c.Gateway.Listen, "admin.listen": c.Admin.Listen} {
+		if key == "admin.listen" && addr == adminOff {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return configError(key, fmt.Errorf("%q is not host:port", addr))
 		}
@@ -169,6 +174,9 @@ func (c Config) Check() error {
 	}
 	if err := c.Access.check(); err != nil {
 		return err
+	}
+	if err := c.Gateway.TLS.check(); err != nil {
+		return configError("gateway.tls", err)
 	}
 	if _, err := c.limits(); err != nil {
 		return err

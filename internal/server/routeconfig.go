@@ -21,7 +21,8 @@ import (
 type GatewayConfig struct {
 	Listen    string        `yaml:"listen"`
 	QueryKeys bool          `yaml:"query_keys"` // clients of Gemini may give their key in the address
-	Limits    []LimitConfig `yaml:"limits"`     // of all routes
+	TLS       TLSConfig     `yaml:"tls"`
+	Limits    []LimitConfig `yaml:"limits"` // of all routes
 	Routes    []RouteConfig `yaml:"routes"`
 }
 

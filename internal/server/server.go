@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -16,9 +17,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/idp"
+	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/api"
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/attest/keyless"
@@ -68,13 +72,14 @@ type Server struct {
 	workloads *idp.Workloads
 	gateway   *gateway.Gateway
 	traffic   *monitor.Service
+	metrics   *prometheus.Registry
 	demo      *demo
 	log       *audit.Log
 
 	witnesses *audit.Witnesses
 	copied    uint64 // size of the checkpoint that was copied outside; only the one that copies uses it
 
-	apiURL, gatewayURL atomic.Pointer[string] // base URLs; set by Serve
+	apiURL, gatewayURL, adminURL atomic.Pointer[string] // base URLs; set by Serve
 
 	localMu sync.Mutex // one writer of the local file
 }
@@ -88,7 +93,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Server{cfg: cfg, opts: opts}
+	s := &Server{cfg: cfg, opts: opts, metrics: newRegistry()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -164,7 +169,12 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err != nil {
 		return err
 	}
+	var shared limit.Shared
+	if s.cfg.Queue.NATS != "" { // other processes may count too
+		shared = s.queue.Counters()
+	}
 	s.gateway, err = gateway.New(gateway.Config{
+		Shared: shared, Metrics: s.metrics, Peer: s.cfg.Gateway.TLS.peer,
 		Registry: s.registry, Judge: s.judge, Access: s.access, Traffic: s.traffic, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
 	})
 	if err != nil {
@@ -314,10 +324,24 @@ func (s *Server) listen(ctx context.Context) (out []serving, err error) {
 			return
 		}
 		base := reach(l)
+		if key == "gateway.listen" {
+			var c *tls.Config
+			if c, err = s.cfg.Gateway.TLS.server(); err != nil {
+				err = errors.Join(err, l.Close())
+				return
+			}
+			if c != nil {
+				l = tls.NewListener(l, c)
+				base = strings.Replace(base, "http://", "https://", 1)
+			}
+		}
 		url.Store(&base)
 		out = append(out, serving{s.httpServer(ctx, handler()), l})
 	}
 	take(RoleGateway, "gateway.listen", s.cfg.Gateway.Listen, s.gateway.Handler, &s.gatewayURL)
+	if s.cfg.Admin.Listen != adminOff {
+		take(s.cfg.Roles[0], "admin.listen", s.cfg.Admin.Listen, s.admin, &s.adminURL)
+	}
 	take(RoleAPI, "api.listen", s.cfg.API.Listen, func() http.Handler { return api.New(s.apiConfig(ctx.Done())) }, &s.apiURL)
 	if err != nil {
 		for _, x := range out {

@@ -41,7 +41,7 @@ type run struct {
 
 func testConfig(dir string) Config {
 	c := DefaultConfig()
-	c.Data, c.API.Listen, c.Gateway.Listen, c.Limits.Shutdown = dir, "127.0.0.1:0", "127.0.0.1:0", 2*time.Second
+	c.Data, c.API.Listen, c.Gateway.Listen, c.Admin.Listen, c.Limits.Shutdown = dir, "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", 2*time.Second
 	return c
 }
 

@@ -28,7 +28,7 @@ func (s *Store) Batches(ctx context.Context, from, until time.Time, before uint6
 			}
 			return b, err
 		}, `SELECT entry, replica, first, count, began, ended, root, packed FROM traffic_batch
-			WHERE entry < $1 AND ended >= $2 AND began <= $3 ORDER BY entry DESC LIMIT $4`, int64(before), stamp(from), stamp(until), limit) //nolint:gosec // below 2^62
+			WHERE entry < $1 AND ended >= $2 AND began <= $3 ORDER BY entry DESC LIMIT $4`, int64(before), stamp(from), stamp(until), limit)
 		return err
 	})
 	return bs, err
@@ -51,7 +51,7 @@ func (s *Store) Used(ctx context.Context, from, until time.Time) (us []monitor.U
 func (t *tx) PutBatch(ctx context.Context, b monitor.Batch) error {
 	_, err := t.exec(ctx, `
 		INSERT INTO traffic_batch (entry, replica, first, count, began, ended, root, packed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		int64(b.Entry), b.Replica, b.First, b.Count, stamp(b.From), stamp(b.Until), b.Root[:], b.Packed) //nolint:gosec // a row of a log
+		int64(b.Entry), b.Replica, b.First, b.Count, stamp(b.From), stamp(b.Until), b.Root[:], b.Packed)
 	return err
 }
 

@@ -313,3 +313,16 @@ func BenchmarkReserve(b *testing.B) {
 		r.Settle(limit.Use{Tokens: 5})
 	}
 }
+
+func TestRestore(t *testing.T) {
+	c := newClock()
+	l := limiter(t, c, nil, limit.Rule{Per: limit.PerIdentity, Unit: limit.Tokens, Amount: 100, Calendar: limit.Day}, tokens(1000, time.Minute))
+	l.Restore(alice, 3, limit.Use{Tokens: 90}, c.now().Add(-time.Hour))
+	l.Restore(alice, 3, limit.Use{Tokens: 90}, c.now().Add(-24*time.Hour)) // another day
+	if _, err := l.Reserve(t.Context(), alice, limit.Ask{Tokens: 11}); err == nil {
+		t.Error("a budget begins anew with a restart")
+	}
+	if _, err := l.Reserve(t.Context(), alice, limit.Ask{Tokens: 10}); err != nil {
+		t.Error(err)
+	}
+}

@@ -526,3 +526,25 @@ func (l *Limiter) Bounds(c Caller) bool {
 	}
 	return false
 }
+
+// Restore counts what c used at a time, as kept elsewhere, against budgets of
+// days and months, after a restart. Windows begin anew.
+func (l *Limiter) Restore(c Caller, requests int64, u Use, at time.Time) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.rules {
+		if r.Calendar == "" || period(r.Calendar, at) != period(r.Calendar, now) {
+			continue
+		}
+		n := map[Unit]int64{Requests: requests, Tokens: u.Tokens, Rows: u.Rows, Money: u.Money}[r.Unit]
+		for _, who := range r.subjects(c) {
+			if st := l.state(stateKey{r.name(), who}, now); st != nil {
+				if p := period(r.Calendar, now); st.period != p {
+					st.period, st.spent = p, 0
+				}
+				st.spent += n
+			}
+		}
+	}
+}

@@ -188,8 +188,6 @@ func (p *Platform) Trail(action string) []string {
 	return out
 }
 
-var errDown = errors.New("dial db.internal:5432: connection refused")
-
 // A switched store answers only while the switch is off.
 type switched struct {
 	registry.Store
