@@ -38,8 +38,8 @@ const (
 	slots
 )
 
-// unsafeGroup is the group of the first expressions; each rule has its own, since
-// one does not speak for another.
+// unsafeGroup is the group of sequences for terminals, and the next that of
+// expressions.
 const unsafeGroup = 11
 
 // scanner is what all exchanges share: the rules, and where recognisers are

@@ -274,7 +274,7 @@ func opening(b []byte, i int) (int, bool) {
 // its address.
 func deceives(shown, dest string) bool {
 	shown = strings.ToLower(strings.Trim(strings.TrimSpace(shown), "`*_<>"))
-	if strings.ContainsAny(shown, " \n") {
+	if strings.ContainsAny(shown, " \n[]") { // an image shows no host
 		return false
 	}
 	scheme, rest, ok := strings.Cut(shown, "://")

@@ -59,7 +59,10 @@ func Email(w stream.Window) ([]stream.Match, stream.State) {
 	}
 	dot := at + 1 + bytes.LastIndexByte(b[at+1:end], '.')
 	top := b[dot+1 : max(end, dot+1)]
-	if dot <= at || len(top) < 2 || !isLetter(top[0]) && top[0] < 0x80 || b[at+1] == '-' {
+	if dot <= at || len(top) < 2 || b[at+1] == '-' || string(b[start:at]) == "git" {
+		return nil, stream.No
+	}
+	if !bytes.HasPrefix(bytes.ToLower(top), []byte("xn--")) && bytes.ContainsFunc(top, func(r rune) bool { return r < 0x80 && !isLetter(byte(r)) }) {
 		return nil, stream.No
 	}
 	if reserved(strings.ToLower(string(b[at+1 : end]))) {

@@ -224,11 +224,18 @@ func ipv4(b []byte, g []group) (stream.Match, bool) {
 		return stream.Match{}, false
 	}
 	var words context
-	if words.before(b, g[0].start).has(versions, 2) {
+	words.before(b, g[0].start)
+	small := true // like the versions of programs
+	for _, x := range g {
+		small = small && value(b[x.start:x.end]) < 20
+	}
+	if words.has(versions, 2) || small && !words.has(addressWords, wordsBefore) {
 		return stream.Match{}, false
 	}
 	return match(g[0].start, g[3].end, "ip", 1), true
 }
+
+var addressWords = set("ip ips ipv4 address addresses host hosts server client ping from")
 
 var versions = set("version versions v ver release build driver firmware section chapter oid")
 
@@ -266,7 +273,7 @@ func (o Options) phone(w stream.Window, g []group, d []byte, words *context) (m 
 		return m, false, false
 	}
 	for _, x := range g[1:] {
-		if strings.ContainsAny(x.sep, "/") {
+		if x.sep == "/" || x.sep == "." && x.end-x.start > 4 { // a date, a fraction
 			return m, false, false
 		}
 	}

@@ -315,10 +315,8 @@ func (v *View) Forget(place int64) {
 // ASCII; decimal digits of all scripts.
 func fold(r rune) (string, bool) {
 	switch {
-	case r == 0x9b: // controls of terminals in one character
+	case r == 0x9b: // the control sequence introducer in one character
 		return "\x1b[", true
-	case r == 0x9d:
-		return "\x1b]", true
 	case r < 0xa0:
 		return "", false
 	case r >= 0xff01 && r <= 0xff5e:
