@@ -26,7 +26,7 @@ const Service = "inference.GRPCInferenceService"
 var ErrMessage = errors.New("not an acceptable message of the inference protocol")
 
 // Method returns what a path "/inference.GRPCInferenceService/ModelInfer" asks
-// for. All others are not implemented here: shared memory and the control of the
+// for. All others are unknown here: shared memory and the control of the
 // repository are among them.
 func Method(path string) (dialect.Op, bool) {
 	op, ok := map[string]dialect.Op{
