@@ -62,7 +62,7 @@ func Email(w stream.Window) ([]stream.Match, stream.State) {
 	if dot <= at || len(top) < 2 || b[at+1] == '-' || string(b[start:at]) == "git" {
 		return nil, stream.No
 	}
-	if !bytes.HasPrefix(bytes.ToLower(top), []byte("xn--")) && bytes.ContainsFunc(top, func(r rune) bool { return r < 0x80 && !isLetter(byte(r)) }) {
+	if !bytes.HasPrefix(bytes.ToLower(top), []byte("xn--")) && bytes.ContainsFunc(top, func(r rune) bool { return r < 0x80 && !unicode.IsLetter(r) }) {
 		return nil, stream.No
 	}
 	if reserved(strings.ToLower(string(b[at+1 : end]))) {
