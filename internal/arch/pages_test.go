@@ -3,13 +3,16 @@ package arch_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/cli"
 	"github.com/modelwarden/warden/scan"
 )
@@ -17,13 +20,15 @@ import (
 // TestRulePages: docs/rules holds a page for each rule, as the code has it.
 func TestRulePages(t *testing.T) {
 	detectors := map[warden.RuleID]string{}
-	for _, d := range scan.Detectors() {
+	for _, d := range slices.Concat(scan.Detectors(), guard.Detectors()) {
 		for _, r := range d.Rules {
 			detectors[r.ID] = fmt.Sprintf("Found by `%s`: %s", d.Name, d.Doc)
 		}
 	}
 	pages := map[string]string{}
-	for id, r := range scan.Rules() {
+	all := scan.Rules()
+	maps.Copy(all, guard.Rules())
+	for id, r := range all {
 		pages[string(id)+".md"] = fmt.Sprintf("# %s %s\n\nSeverity: %s, or less where the evidence is weaker.\n\n**What to do.** %s\n\n%s\n\nFrameworks: %s\n",
 			id, r.Title, r.Severity, r.Advice, detectors[id], strings.Join(r.Frameworks, ", "))
 	}

@@ -3,6 +3,7 @@ package arch_test
 import (
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/rules"
 	"github.com/modelwarden/warden/scan"
 )
@@ -84,7 +86,7 @@ func TestFrameworkReferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	owner := map[string]string{}
-	for _, d := range scan.Detectors() {
+	for _, d := range slices.Concat(scan.Detectors(), guard.Detectors()) {
 		for _, r := range d.Rules {
 			if other, ok := owner[string(r.ID)]; ok {
 				t.Errorf("%s belongs to %s and to %s", r.ID, other, d.Name)
@@ -92,7 +94,9 @@ func TestFrameworkReferences(t *testing.T) {
 			owner[string(r.ID)] = d.Name
 		}
 	}
-	for id, r := range scan.Rules() {
+	all := scan.Rules()
+	maps.Copy(all, guard.Rules())
+	for id, r := range all {
 		if len(r.Frameworks) == 0 || r.Title == "" || r.Advice == "" {
 			t.Errorf("%s: title, advice and frameworks are required", id)
 		}

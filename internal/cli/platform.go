@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/server"
 	"github.com/modelwarden/warden/scan"
 )
@@ -163,12 +165,12 @@ func newRules(a *app) *cobra.Command {
 	}}, &format)
 	show := &cobra.Command{Use: "show ID", Short: "What a rule means and what to do", Args: args(cobra.ExactArgs(1)), RunE: func(_ *cobra.Command, ids []string) error {
 		id := warden.RuleID(strings.ToUpper(ids[0]))
-		r, ok := scan.Rules()[id]
+		r, ok := allRules()[id]
 		if !ok {
 			return &exit{exitUsage, fmt.Errorf("no rule %q (hint: warden rules list)", ids[0])}
 		}
 		fmt.Fprintf(a.Stdout, "%s  %s\n%s\n\nWhat to do: %s\n", r.ID, r.Severity, r.Title, r.Advice)
-		for _, d := range scan.Detectors() {
+		for _, d := range slices.Concat(scan.Detectors(), guard.Detectors()) {
 			if slices.ContainsFunc(d.Rules, func(x warden.Rule) bool { return x.ID == id }) {
 				fmt.Fprintf(a.Stdout, "\nFound by %s: %s\n", d.Name, d.Doc)
 			}
@@ -181,9 +183,16 @@ func newRules(a *app) *cobra.Command {
 	return group("rules", "Look up rules", list, show)
 }
 
+// allRules returns the rules of scans and of guards.
+func allRules() map[warden.RuleID]warden.Rule {
+	all := scan.Rules()
+	maps.Copy(all, guard.Rules())
+	return all
+}
+
 func sortedRules() []warden.Rule {
 	var all []warden.Rule
-	for _, r := range scan.Rules() {
+	for _, r := range allRules() {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b warden.Rule) int { return strings.Compare(string(a.ID), string(b.ID)) })
