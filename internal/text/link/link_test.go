@@ -11,15 +11,23 @@ import (
 func found(t testing.TB, p *link.Policy, pieces ...string) string {
 	t.Helper()
 	plan, err := stream.NewPlan([]stream.Trigger{
-		{Slot: 0, Words: []string{"://"}}, {Slot: 1, Bytes: "!"}, {Slot: 2, Bytes: "<"}, {Slot: 3, Words: []string{"]("}},
-		{Slot: 4, Words: []string{"]:"}}, {Slot: 5, Words: []string{"url("}},
+		{Slot: 0, Words: []string{"://"}},
+		{Slot: 1, Bytes: "!"},
+		{Slot: 2, Bytes: "<"},
+		{Slot: 3, Words: []string{"]("}},
+		{Slot: 4, Words: []string{"]:"}},
+		{Slot: 5, Words: []string{"url("}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := stream.New(plan, []stream.Recogniser{
-		{Run: p.Bare, Cap: link.URLCap}, {Run: p.Image, Cap: link.ConstructCap}, {Run: p.Tag, Cap: link.ConstructCap},
-		{Run: p.Target, Cap: link.ConstructCap}, {Run: p.Defined, Cap: link.ConstructCap}, {Run: p.Style, Cap: link.ConstructCap},
+		{Run: p.Bare, Cap: link.URLCap},
+		{Run: p.Image, Cap: link.ConstructCap},
+		{Run: p.Tag, Cap: link.ConstructCap},
+		{Run: p.Target, Cap: link.ConstructCap},
+		{Run: p.Defined, Cap: link.ConstructCap},
+		{Run: p.Style, Cap: link.ConstructCap},
 	})
 	var out []string
 	s := strings.Join(pieces, "")
