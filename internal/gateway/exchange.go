@@ -29,6 +29,7 @@ type exchange struct {
 	started time.Time // by the platform's
 
 	dialect *dialect.Dialect // of the client
+	grpc    bool             // it is a call
 	to      dialect.Target
 	who     access.Identity
 	raw     []byte
@@ -181,6 +182,16 @@ func digestText(d warden.Digest) string {
 	return d.String()
 }
 
+// ready reports whether the caller may ask a route, and it is open.
+func (g *Gateway) ready(ctx context.Context, x *exchange, name string) bool {
+	r := (*g.routes.Load())[name]
+	if r == nil || g.mayQuery(x.who, name, action(dialect.Target{Op: taskOp(r.Task)}), oneChoice()).Effect != warden.Allow {
+		return false
+	}
+	_, a := g.choose(ctx, r)
+	return a.open
+}
+
 // about answers what clients ask of the server itself, or whether a model is
 // ready.
 func (g *Gateway) about(ctx context.Context, x *exchange) {
@@ -192,11 +203,7 @@ func (g *Gateway) about(ctx context.Context, x *exchange) {
 	}
 	ok := true
 	if x.to.Model != "" {
-		r := (*g.routes.Load())[x.to.Model]
-		if ok = r != nil && g.mayQuery(x.who, x.to.Model, action(dialect.Target{Op: taskOp(r.Task)}), oneChoice()).Effect == warden.Allow; ok {
-			_, a := g.choose(ctx, r)
-			ok = a.open
-		}
+		ok = g.ready(ctx, x, x.to.Model)
 	}
 	x.w.Header().Set("Content-Type", "application/json")
 	switch {

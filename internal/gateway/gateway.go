@@ -22,6 +22,7 @@ import (
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/dialects"
+	"github.com/modelwarden/warden/internal/chat/generic"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -52,11 +53,15 @@ type Gateway struct {
 	cfg      Config
 	id       string // names this gateway to others, against loops
 	dialects []*dialect.Dialect
-	keys     *access.Cache
-	limits   *limit.Limiter
-	rec      *recorder
-	load     *load
-	metrics  *metrics
+
+	grpcDialect *dialect.Dialect
+	generic     atomic.Pointer[[]*dialect.Dialect] // of routes
+
+	keys    *access.Cache
+	limits  *limit.Limiter
+	rec     *recorder
+	load    *load
+	metrics *metrics
 
 	routes     atomic.Pointer[map[string]*route]
 	mixed      atomic.Bool   // routes differ in what requests may hold
@@ -88,6 +93,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg: cfg, id: id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
 		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), metrics: m,
 	}
+	g.grpcDialect = grpcDialect()
 	g.routes.Store(&map[string]*route{})
 	return g, nil
 }
@@ -100,6 +106,9 @@ func (g *Gateway) Close() {
 }
 
 func (g *Gateway) dialectOf(name string) *dialect.Dialect {
+	if name == grpcName {
+		return g.grpcDialect
+	}
 	for _, d := range g.dialects {
 		if d.Name == name {
 			return d
@@ -113,7 +122,7 @@ func (g *Gateway) dialectNames() []string {
 	for _, d := range g.dialects {
 		out = append(out, d.Name)
 	}
-	return out
+	return append(out, grpcName, generic.Name)
 }
 
 // watchEvery is how often changes by other processes are looked for; changes by

@@ -208,6 +208,9 @@ func (r *relay) release() error {
 		r.queue[0] = waiting{}
 		r.queue = r.queue[1:]
 		r.held -= int64(len(w.ev.Raw))
+		if r.citesChanged(w.ev) { // it points into a text that is not what it was
+			continue
+		}
 		texts := make([][]byte, len(w.ev.Deltas))
 		changed := false
 		for i, d := range w.ev.Deltas {
@@ -234,6 +237,10 @@ func (r *relay) release() error {
 		}
 	}
 	return nil
+}
+
+func (r *relay) citesChanged(ev *dialect.Event) bool {
+	return slices.ContainsFunc(ev.Cites, func(l chat.Lane) bool { return r.lanes[l] != nil && r.lanes[l].changed })
 }
 
 // text returns what stands for the source text at a place. What replaces a

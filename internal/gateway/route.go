@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -24,6 +26,7 @@ import (
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/generic"
 	"github.com/modelwarden/warden/internal/gateway/direct"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
@@ -58,7 +61,10 @@ type Route struct {
 	Fallbacks []Target // asked in turn when the one before does not take the request
 	Task      chat.Task
 	Inbound   []string // dialects that clients may speak; none: all that can be answered
-	Demo      bool
+	// Generic describes a route whose dialect is its own: where inputs, outputs
+	// and scores stand. Its targets speak it.
+	Generic *generic.Config
+	Demo    bool
 
 	Options   dialect.Options // what a request may hold; zero: [dialect.DefaultOptions]
 	MaxOutput int64           // tokens of answers whose request does not bound them; 0: 1,024 where tokens are limited
@@ -94,7 +100,8 @@ type Shape struct {
 type route struct {
 	Route
 	targets []*target
-	secret  string // of the noise on its scores
+	secret  string           // of the noise on its scores
+	generic *dialect.Dialect // its own; nil: it has none
 
 	requests, refused, tokens, blocked atomic.Uint64
 	last                               atomic.Int64 // Unix seconds
@@ -106,6 +113,7 @@ type target struct {
 	url     *url.URL
 	dialect *dialect.Dialect
 	client  *direct.Client
+	caller  *http.Client   // of calls by gRPC; nil: the dialect is another
 	head    []direct.Field // that each request has
 
 	mu  sync.Mutex // guards adm
@@ -139,8 +147,17 @@ func (g *Gateway) route(r Route) (*route, error) {
 		r.Limits[i].Route = r.Name
 	}
 	out := &route{Route: r, secret: rand.Text()}
+	if r.Generic != nil {
+		cfg := *r.Generic
+		cfg.Model = r.Name
+		d, err := generic.Dialect(cfg)
+		if err != nil {
+			return bad("%v", err)
+		}
+		out.generic, out.Task = d, chat.Generic
+	}
 	for i, t := range append([]Target{r.Target}, r.Fallbacks...) {
-		made, err := g.target(r, t)
+		made, err := g.target(out, t)
 		if err != nil {
 			return bad("target %d: %v", i, err)
 		}
@@ -149,7 +166,7 @@ func (g *Gateway) route(r Route) (*route, error) {
 	return out, nil
 }
 
-func (g *Gateway) target(r Route, t Target) (*target, error) {
+func (g *Gateway) target(r *route, t Target) (*target, error) {
 	if (t.Model == "") == (t.Provider == "") {
 		return nil, errors.New("it names either a registry model, or the provider of a model that others run")
 	}
@@ -161,6 +178,9 @@ func (g *Gateway) target(r Route, t Target) (*target, error) {
 		return nil, errors.New("the credential has characters that no header may hold; is there a line end in its file?")
 	}
 	d := g.dialectOf(cmp.Or(t.Dialect, "openai"))
+	if r.generic != nil {
+		d = r.generic
+	}
 	if d == nil {
 		return nil, fmt.Errorf("it knows no dialect %q; there are %s", t.Dialect, strings.Join(g.dialectNames(), ", "))
 	}
@@ -179,6 +199,12 @@ func (g *Gateway) target(r Route, t Target) (*target, error) {
 	}
 	if u.Port() == "" {
 		cfg.Address = net.JoinHostPort(u.Hostname(), port)
+	}
+	if d == g.grpcDialect {
+		if t.UpstreamModel != "" && t.UpstreamModel != r.Name || r.Shape.Top > 0 || r.Shape.LabelOnly || r.Shape.Round || r.Shape.NoiseScale > 0 {
+			return nil, errors.New("messages of " + grpcName + " go on as they came: neither can the model be called otherwise nor its scores be shaped")
+		}
+		out.caller = out.newCaller(cfg.Idle, cfg.TLS)
 	}
 	if out.client, err = direct.New(cfg); err != nil {
 		return nil, err
@@ -238,6 +264,13 @@ func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
 		return fmt.Errorf("%w: %w", ErrRoute, err)
 	}
 	g.mixed.Store(mixed(next))
+	own := slices.Clone(g.dialects)
+	for _, name := range slices.Sorted(maps.Keys(next)) {
+		if d := next[name].generic; d != nil {
+			own = append(own, d)
+		}
+	}
+	g.generic.Store(&own)
 	g.routes.Store(&next)
 	for _, r := range gone {
 		r.close()
@@ -258,6 +291,9 @@ func mixed(routes map[string]*route) bool {
 func (r *route) close() {
 	for _, t := range r.targets {
 		t.client.Close()
+		if t.caller != nil {
+			t.caller.CloseIdleConnections()
+		}
 	}
 }
 

@@ -38,8 +38,13 @@ func (g *Gateway) Handler() http.Handler {
 		rc.SetWriteDeadline(begun.Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		x := &exchange{id: rand.Text(), w: w, r: r, rc: rc, begun: begun, started: g.cfg.Now()}
+		if isGRPC(r) {
+			w.Header().Set("X-Request-Id", x.id)
+			g.call(r.Context(), x, path)
+			return
+		}
 		var known bool
-		if x.dialect, x.to, known = dialects.Match(g.dialects, r.Method, path, query, r.Header.Get); !known {
+		if x.dialect, x.to, known = dialects.Match(g.spoken(), r.Method, path, query, r.Header.Get); !known {
 			g.unknown(x, path, query)
 			return
 		}
@@ -60,11 +65,19 @@ func (g *Gateway) Handler() http.Handler {
 	})
 }
 
+// spoken lists the dialects that have paths now.
+func (g *Gateway) spoken() []*dialect.Dialect {
+	if own := g.generic.Load(); own != nil {
+		return *own
+	}
+	return g.dialects
+}
+
 // unknown answers for a request line that no dialect knows.
 func (g *Gateway) unknown(x *exchange, path, query string) {
 	x.dialect = g.dialects[0]
 	for _, method := range []string{http.MethodPost, http.MethodGet} {
-		if d, _, ok := dialects.Match(g.dialects, method, path, query, x.r.Header.Get); ok {
+		if d, _, ok := dialects.Match(g.spoken(), method, path, query, x.r.Header.Get); ok {
 			x.dialect = d
 			x.w.Header().Set("Allow", method)
 			g.refuse(x, refusal{status: http.StatusMethodNotAllowed, code: "method_not_allowed", message: path + " wants " + method})
@@ -100,6 +113,10 @@ func (g *Gateway) refuse(x *exchange, r refusal) {
 	}
 	x.status = r.status
 	g.metrics.requests.WithLabelValues(x.routeName(), x.dialect.Name, "refuse", r.code).Inc()
+	if x.grpc {
+		x.endCall(grpcStatus(r.status), r.message)
+		return
+	}
 	x.rc.SetWriteDeadline(time.Now().Add(bodyTime)) //nolint:errcheck // shows when it is written
 	x.w.WriteHeader(r.status)
 	x.w.Write(x.dialect.Error(dialect.Problem{Status: r.status, Code: r.code, Message: r.message})) //nolint:errcheck // the client is gone
@@ -223,7 +240,11 @@ func (g *Gateway) serve(ctx context.Context, x *exchange) {
 		return
 	}
 	defer g.load.leave(key)
-	body, release, ref := g.readBody(x, int64(dialect.DefaultOptions().Limits.Bytes))
+	most := int64(dialect.DefaultOptions().Limits.Bytes)
+	if x.to.Op == dialect.Infer {
+		most = maxCall
+	}
+	body, release, ref := g.readBody(x, most)
 	defer release()
 	if ref == nil {
 		ref = g.prepare(ctx, x, body)
@@ -240,12 +261,20 @@ func (g *Gateway) serve(ctx context.Context, x *exchange) {
 	}
 	g.admitted(x)
 	defer g.finished(x)
+	if x.grpc {
+		g.forwardCall(ctx, x)
+		return
+	}
 	g.forward(ctx, x)
 }
 
 // prepare decides, in the order that is the same for every dialect.
 func (g *Gateway) prepare(ctx context.Context, x *exchange, body []byte) *refusal {
-	if ref := g.decode(x, body); ref != nil {
+	decode := g.decode
+	if x.grpc {
+		decode = g.decodeInfer
+	}
+	if ref := decode(x, body); ref != nil {
 		return ref
 	}
 	if ref := g.permitted(x); ref != nil {
@@ -259,6 +288,9 @@ func (g *Gateway) prepare(ctx context.Context, x *exchange, body []byte) *refusa
 	}
 	if ref := g.reserve(ctx, x); ref != nil {
 		return ref
+	}
+	if x.grpc {
+		return nil
 	}
 	var err error
 	if x.out, err = x.body(x.target); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/chat/generic"
 	"github.com/modelwarden/warden/internal/gateway"
 )
 
@@ -47,6 +48,8 @@ type RouteConfig struct {
 	Task         string         `yaml:"task"`      // chat, embed, classify or generic; "": chat
 	Inbound      []string       `yaml:"inbound"`   // dialects that clients may speak; none: all
 
+	Generic *GenericConfig `yaml:"generic"` // of a route with a dialect of its own
+
 	Permit        []string `yaml:"permit"`         // request fields that are refused otherwise, such as chat_template
 	UnknownFields string   `yaml:"unknown_fields"` // forward, drop or refuse; "": forward
 	RemoteContent string   `yaml:"remote_content"` // deny, allowlist or pass; "": deny
@@ -63,6 +66,17 @@ type RouteConfig struct {
 	Guard        GuardConfig   `yaml:"guard"`         //
 	OnQuarantine string        `yaml:"on_quarantine"` // cut running streams, or keep them; "": cut
 	Idle         time.Duration `yaml:"idle"`          // longest silence of the upstream; 0: 60 s
+}
+
+// A GenericConfig says where things stand in the JSON of a route with a dialect
+// of its own, as JSONPath of names, indexes and [*].
+type GenericConfig struct {
+	Path   string   `yaml:"path"`   // of requests, here and at the upstream
+	Input  []string `yaml:"input"`  // texts or numbers of a request
+	Output []string `yaml:"output"` // texts of an answer
+	Score  []string `yaml:"score"`  // numbers of an answer
+	Stream string   `yaml:"stream"` // boolean of a request that asks for a stream
+	End    string   `yaml:"end"`    // data of the event that ends a stream
 }
 
 // A LimitConfig is one or several limits of the same callers.
@@ -121,6 +135,9 @@ func (c Config) limits() ([]limit.Rule, error) {
 func (r RouteConfig) route(getenv func(string) string, secrets bool) (gateway.Route, error) {
 	g := gateway.Route{
 		Name: r.Name, Task: chat.Task(r.Task), Inbound: r.Inbound, MaxOutput: r.MaxOutput, Estimate: r.Estimate, Idle: r.Idle, Options: dialect.DefaultOptions(),
+	}
+	if c := r.Generic; c != nil {
+		g.Generic = &generic.Config{Path: c.Path, Input: c.Input, Output: c.Output, Score: c.Score, Stream: c.Stream, End: c.End}
 	}
 	var err error
 	if g.Target, err = r.target(getenv, secrets); err != nil {

@@ -372,8 +372,13 @@ func listen(key, addr string) (net.Listener, error) {
 }
 
 func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
+	protocols := &http.Protocols{} // HTTP/2 also without TLS: gRPC wants it
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		Protocols: protocols,
+		Handler:   h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:    slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn), // panics of handlers, too
 	}
