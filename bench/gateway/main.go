@@ -106,7 +106,7 @@ func mock() http.Handler {
 		rc := http.NewResponseController(w)
 		for i := range events {
 			fmt.Fprintf(w, "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q},\"finish_reason\":null}]}\n\n", words[i%len(words)]+" ")
-			rc.Flush()                                                                                                                                                                                                           //nolint:errcheck // the other side went
+			rc.Flush() //nolint:errcheck // the other side went
 		}
 		fmt.Fprint(w, "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n")
 	})

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -20,7 +19,6 @@ import (
 
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/gateway"
-	"github.com/modelwarden/warden/internal/gateway/direct"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/server/servertest"
 )
@@ -589,31 +587,4 @@ func TestAuditFull(t *testing.T) {
 	b.Down.Store(false)
 	b.eventually("the gateway to serve again", func() bool { resp, _, _ := b.post(key, chatBody("good")); return resp.StatusCode == 200 })
 	b.eventually("all records", func() bool { return len(b.Steps(monitor.Finished)) >= 499 })
-}
-
-func BenchmarkExchange(b *testing.B) {
-	x := newBench(b)
-	_, key := x.Key([]string{access.RoleClient})
-	body := fmt.Sprintf(`{"model":"good","messages":[{"role":"user","content":%q}]}`, strings.Repeat("all is well with it ", 50))
-	c, err := direct.New(direct.Config{Address: strings.TrimPrefix(x.url, "http://"), Dial: (&net.Dialer{}).DialContext})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer c.Close()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			resp, err := c.Do(b.Context(), &direct.Request{
-				Method: "POST", Target: "/v1/chat/completions", Body: []byte(body),
-				Header: []direct.Field{{Name: "Authorization", Value: "Bearer " + key}, {Name: "Content-Type", Value: "application/json"}},
-			})
-			if err != nil {
-				b.Error(err)
-				return
-			}
-			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
-				b.Error(resp.StatusCode, err)
-			}
-			resp.Body.Close()
-		}
-	})
 }
