@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelwarden/warden"
@@ -37,6 +38,10 @@ type cachedKey struct {
 	id    Identity
 	state directoryState
 	err   error // ErrUnknown: its holder is disabled
+	// proven is the digest of a text that was compared with the key's hash, and
+	// fits: comparing with it again is cheaper. The text itself is not kept.
+	proven [sha256.Size]byte
+	used   *atomic.Int64 // Unix seconds of the last use that was noted
 }
 
 type cachedToken struct {
@@ -102,10 +107,23 @@ func (c *Cache) Key(ctx context.Context, text string) (Identity, error) {
 			c.remember(id, k)
 		}
 	}
-	if match := subtle.ConstantTimeCompare(c.svc.hash(secret), k.key.Hash) == 1; !match || k.err != nil || !k.key.valid(c.svc.cfg.Now()) {
+	now := c.svc.cfg.Now()
+	sum := sha256.Sum256([]byte(text))
+	if subtle.ConstantTimeCompare(sum[:], k.proven[:]) != 1 {
+		if subtle.ConstantTimeCompare(c.svc.hash(secret), k.key.Hash) != 1 {
+			return Identity{}, ErrUnknown
+		}
+		k.proven = sum
+		if usable {
+			c.remember(id, k)
+		}
+	}
+	if k.err != nil || !k.key.valid(now) {
 		return Identity{}, ErrUnknown
 	}
-	c.svc.use(k.key.ID)
+	if t := now.Unix(); k.used.Swap(t) != t {
+		c.svc.use(k.key.ID)
+	}
 	return k.id, nil
 }
 
@@ -125,7 +143,7 @@ func (c *Cache) remember(id string, k cachedKey) {
 
 // load reads a key with the groups of its holder.
 func (c *Cache) load(ctx context.Context, id string, state directoryState) (cachedKey, error) {
-	out := cachedKey{state: state}
+	out := cachedKey{state: state, used: &atomic.Int64{}}
 	k, err := c.svc.cfg.Store.Key(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):

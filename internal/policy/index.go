@@ -82,7 +82,8 @@ type candidates struct {
 // twice may come twice, which changes nothing.
 func (c candidates) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
 	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		principals := []cedar.EntityUID{{}, c.req.Principal}
+		principals := make([]cedar.EntityUID, 0, 8)
+		principals = append(principals, cedar.EntityUID{}, c.req.Principal)
 		for p := range c.entities[c.req.Principal].Parents.All() {
 			principals = append(principals, p)
 		}

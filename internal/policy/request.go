@@ -140,8 +140,8 @@ const (
 
 func request(r Request) (cedar.EntityMap, cedar.Request) {
 	principal := principalUID(r.Principal.ID)
-	var groups []cedar.EntityUID
-	entities := cedar.EntityMap{}
+	groups := make([]cedar.EntityUID, 0, len(r.Principal.Roles))
+	entities := make(cedar.EntityMap, len(r.Principal.Roles)+2)
 	for _, role := range r.Principal.Roles {
 		g := cedar.NewEntityUID("Group", cedar.String(role))
 		groups = append(groups, g)
@@ -159,7 +159,8 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 	default: // the schema gives the others no attributes
 	}
 	entities[resource.UID] = resource
-	ctx := cedar.RecordMap{"now": cedar.Long(r.Now.Unix())}
+	ctx := make(cedar.RecordMap, 12)
+	ctx["now"] = cedar.Long(r.Now.Unix())
 	switch r.Action {
 	case Query, Embed, Infer:
 		asked(ctx, r)
