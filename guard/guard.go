@@ -28,6 +28,8 @@ type (
 	Limits = prompt.Limits
 	// A Tool is a function that the model may call.
 	Tool = prompt.Tool
+	// A ToolEffect is what a tool does: read, write, send, pay, execute.
+	ToolEffect = prompt.ToolEffect
 	// A Flow says what may not go from one tool to another.
 	Flow = prompt.Flow
 	// A TensorSpec declares an input of a classifier.
@@ -121,6 +123,14 @@ func New(cfg Config) (*Guard, error) {
 		return nil, err
 	}
 	return g, nil
+}
+
+// Deciding returns a guard that does the same, but for what decide makes of it:
+// the policy's answer for one caller.
+func (g *Guard) Deciding(decide func(f warden.Finding, effect warden.Effect) warden.Effect) *Guard {
+	other := *g
+	other.cfg.Decide, other.cfg.Answers.Decide = decide, nil
+	return &other
 }
 
 func known(e warden.Effect) bool {

@@ -76,7 +76,7 @@ func (b *bench) routes(up string, rs ...gateway.Route) {
 	for i := range rs {
 		rs[i].Model, rs[i].Upstream, rs[i].Credential, rs[i].AllowPrivate = "team/good", up, credential, loopback()
 	}
-	if err := b.gw.SetRoutes(false, rs...); err != nil {
+	if err := b.gw.SetRoutes(gateway.FromConfig, rs...); err != nil {
 		b.T.Fatal(err)
 	}
 }
@@ -304,7 +304,11 @@ func TestGRPC(t *testing.T) {
 func TestGuardedAnswer(t *testing.T) {
 	b, up := newBench(t), newDouble(t)
 	_, key := b.Key([]string{access.RoleClient})
-	b.routes(up.URL, gateway.Route{Name: "m", Guard: &gateway.GuardConfig{Output: &guard.StreamConfig{}}})
+	watch, err := guard.New(guard.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.routes(up.URL, gateway.Route{Name: "m", Guard: &gateway.GuardConfig{Guard: watch}})
 	const secret = "write to mara.lindqvist@acme-corp.io today"
 	up.says(plain, fmt.Sprintf(`{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":4}}`, secret))
 	status, whole, err := b.send(key, "/v1/chat/completions", chatBody("m"))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/detect"
+	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/limit"
 	"github.com/modelwarden/warden/internal/chat"
@@ -56,6 +57,8 @@ type exchange struct {
 	effect  warden.Effect  // of the guards; "" without
 	found   map[string]int // rules that fired
 	partial []string       // what guards could not look at
+	edits   []guard.Edit   // of the request
+	restore map[string]string
 	guarded time.Duration
 	obliged []string // @shape of the policies that allowed the request
 

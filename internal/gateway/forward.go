@@ -70,6 +70,9 @@ func (x *exchange) body(t *target) ([]byte, error) {
 	if x.route.Shape.Logprobs {
 		req.StripLogprobs()
 	}
+	if err := x.edited(req); err != nil {
+		return nil, err
+	}
 	if x.shaped() {
 		req.ForceJSON()
 	}
@@ -238,7 +241,7 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 	if resp.StatusCode >= 400 {
 		body, err = x.upstreamError(body, resp.StatusCode)
 	} else {
-		body, err = g.answer(x, resp, body)
+		body, err = g.answer(ctx, x, resp, body)
 	}
 	if errors.Is(err, errBlocked) {
 		g.blocked(x)
@@ -333,7 +336,7 @@ func (x *exchange) upstreamError(body []byte, status int) ([]byte, error) {
 
 // answer reads a whole answer, looks at it and returns what is given out: the
 // very bytes that came if nothing had to be changed.
-func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte, error) {
+func (g *Gateway) answer(ctx context.Context, x *exchange, resp *http.Response, body []byte) ([]byte, error) {
 	if x.leaks(body) {
 		return nil, errSecret
 	}
@@ -353,7 +356,7 @@ func (g *Gateway) answer(x *exchange, resp *http.Response, body []byte) ([]byte,
 			return nil, err
 		}
 	}
-	if err := g.guardAnswer(x, a); err != nil {
+	if err := g.guardAnswer(ctx, x, a); err != nil {
 		return nil, err
 	}
 	if x.dialect != x.target.dialect {

@@ -69,7 +69,7 @@ func newBench(t testing.TB, change ...func(*gateway.Config)) *bench {
 	for name, model := range map[string]string{"good": "team/good", "bad": "team/bad", "pending": "team/pending", "unknown": "team/unknown", "other": "team/good"} {
 		routes = append(routes, gateway.Route{Name: name, Target: gateway.Target{Model: model, Upstream: up.URL + "/v1", UpstreamModel: "real-" + name, Credential: credential, AllowPrivate: loopback()}})
 	}
-	if err := b.gw.SetRoutes(false, routes...); err != nil {
+	if err := b.gw.SetRoutes(gateway.FromConfig, routes...); err != nil {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(b.gw.Handler())

@@ -143,17 +143,21 @@ func (x *exchange) reply(message []byte) {
 	x.w.Write(append(frame, message...))                                    //nolint:errcheck // the client is gone
 }
 
+// frameHead is how many bytes stand before a message: whether it is compressed,
+// and its length.
+const frameHead = 5
+
 var errFrame = errors.New("not one message of gRPC")
 
 // unframe returns the message of a unary call. Compressed ones are not taken.
 func unframe(body []byte) ([]byte, error) {
 	switch {
-	case len(body) < 5 || int64(len(body)-5) != int64(binary.BigEndian.Uint32(body[1:5])):
+	case len(body) < frameHead || int64(len(body)-frameHead) != int64(binary.BigEndian.Uint32(body[1:frameHead])):
 		return nil, errFrame
 	case body[0] != 0:
 		return nil, fmt.Errorf("%w: it is compressed", errFrame)
 	}
-	return body[5:], nil
+	return body[frameHead:], nil
 }
 
 func decodeCall(op dialect.Op, body []byte) (*grpc.Request, *refusal) {

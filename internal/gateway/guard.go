@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"cmp"
+	"context"
 	"fmt"
-	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -28,8 +31,8 @@ const (
 
 // A GuardConfig says what guards do on a route.
 type GuardConfig struct {
-	Output *guard.StreamConfig // for answers; nil: they are not looked at
-	Mode   Mode
+	Guard *guard.Guard
+	Mode  Mode
 	// AllowIncomplete lets pass what a guard could not look at wholly.
 	AllowIncomplete bool
 	Shadow          bool // what would be done is recorded, and not done
@@ -45,6 +48,7 @@ type relay struct {
 	other *translate.Stream // to a client of another dialect; nil: it is the same
 	guard *guard.Stream     // nil: everything passes
 	mode  Mode
+	calls map[chat.Lane]*chat.Part // of tools, as far as they came
 	lanes map[chat.Lane]*passage
 	queue []waiting
 	held  int64          // bytes in queue
@@ -58,6 +62,7 @@ type passage struct {
 	out           []byte          // all that was released; kept while events may repeat it
 	changed       bool
 	closed        bool
+	judged        bool // of a call: it was looked at whole
 }
 
 // A waiting event has deltas at these places of their lanes.
@@ -78,36 +83,79 @@ func newRelay(g *Gateway, x *exchange, in *dialect.Stream) (*relay, error) {
 		r.form = r.other.Form()
 	}
 	c := x.route.Guard
-	if c == nil || c.Output == nil {
+	if c == nil {
 		return r, nil
 	}
-	r.mode = c.Mode
+	r.mode, r.calls = c.Mode, map[chat.Lane]*chat.Part{}
 	var err error
-	if r.guard, err = g.watcher(x, c); err != nil {
-		g.cfg.Log.Error("guard cannot be prepared", slog.String("route", x.route.Name), slog.Any("error", err))
-		x.effect = warden.Deny
-	}
-	return r, nil
+	r.guard, err = g.watcher(x, c)
+	return r, err
 }
 
-// watcher returns the guard of an answer. Policy can be stricter than it.
-func (g *Gateway) watcher(x *exchange, c *GuardConfig) (*guard.Stream, error) {
-	cfg := *c.Output
-	cfg.Decide = func(f warden.Finding, effect warden.Effect) warden.Effect {
+// watched returns the guard of a route for one caller. Policy can be stricter
+// than it.
+func (g *Gateway) watched(x *exchange, answer bool) *guard.Guard {
+	c := x.route.Guard
+	return c.Guard.Deciding(func(f warden.Finding, effect warden.Effect) warden.Effect {
 		if c.Shadow {
 			return warden.Allow
 		}
-		return g.deliver(x, f, effect, true)
+		return g.deliver(x, f, effect, answer)
+	})
+}
+
+// watcher returns the guard of an answer.
+func (g *Gateway) watcher(x *exchange, c *GuardConfig) (*guard.Stream, error) {
+	return g.watched(x, true).Stream(&x.req.Exchange, guard.Result{Restore: x.restore})
+}
+
+// guardRequest looks at what a request says, before anything is sent. What must
+// not leave is taken out, or the request refused.
+func (g *Gateway) guardRequest(ctx context.Context, x *exchange) *refusal {
+	c := x.route.Guard
+	if c == nil {
+		return nil
 	}
-	return guard.NewStream(cfg, &x.req.Exchange)
+	begun := time.Now()
+	x.req.Meta = chat.Meta{Principal: x.who.Principal.ID, Route: x.route.Name, Digest: digestText(x.adm.digest), Dialect: x.dialect.Name, External: x.target.Provider != ""}
+	body := x.raw
+	if x.grpc { // places are those of the message
+		body = x.raw[frameHead:]
+	}
+	res := g.watched(x, false).CheckBody(ctx, &x.req.Exchange, body)
+	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	x.guarded += time.Since(begun)
+	g.metrics.guard.WithLabelValues("request").Observe(time.Since(begun).Seconds())
+	if !res.Complete {
+		g.metrics.partial.WithLabelValues("request").Inc()
+	}
+	switch {
+	case c.Shadow:
+		return nil
+	case !res.Complete && !c.AllowIncomplete:
+		x.effect = warden.Deny
+		return &refusal{status: http.StatusForbidden, code: "guard_incomplete", message: "a guard could not look at all of this request", because: x.rules()}
+	case res.Effect == warden.Deny:
+		x.route.blocked.Add(1)
+		return &refusal{status: http.StatusForbidden, code: "content_denied", message: "a guard does not let this request pass", because: x.rules()}
+	}
+	x.edits, x.restore = res.Edits, res.Restore
+	return nil
+}
+
+// edited applies what the guard takes out of a request.
+func (x *exchange) edited(req *dialect.Request) error {
+	for _, e := range x.edits {
+		if err := req.Replace(e.Message, e.Part, e.Start, e.End, e.Text); err != nil {
+			return fmt.Errorf("what a guard takes out cannot be taken out: %w", err)
+		}
+	}
+	return nil
 }
 
 // take passes an event on, or keeps it until its text is decided.
-func (r *relay) take(ev *dialect.Event) error {
+func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 	if r.guard == nil {
-		if r.x.effect == warden.Deny && r.x.route.Guard != nil { // there should be a guard
-			return errBlocked
-		}
 		return r.send(ev, nil)
 	}
 	begun := time.Now()
@@ -122,6 +170,7 @@ func (r *relay) take(ev *dialect.Event) error {
 		}
 		w.at[i] = place{p.read, p.read + int64(len(d.Text))}
 		p.read = w.at[i].to
+		r.called(d)
 		segs, err := r.guard.Write(d.Lane, d.Text)
 		if err := r.decided(p, segs, err); err != nil {
 			return err
@@ -141,7 +190,11 @@ func (r *relay) take(ev *dialect.Event) error {
 			}
 		}
 	}
+	err := r.judgeCalls(ctx, ev)
 	r.x.guarded += time.Since(begun)
+	if err != nil {
+		return err
+	}
 	if r.guard.Denied() {
 		return errBlocked
 	}
@@ -156,6 +209,59 @@ func (r *relay) take(ev *dialect.Event) error {
 		return nil
 	}
 	return r.release()
+}
+
+// called collects the calls of tools: they are judged whole.
+func (r *relay) called(d dialect.Delta) {
+	if d.Lane.Kind != chat.ToolCall {
+		return
+	}
+	p := r.calls[d.Lane]
+	if p == nil {
+		p = &chat.Part{Kind: chat.ToolCall, Call: &chat.Call{}}
+		r.calls[d.Lane] = p
+	}
+	if d.Call != nil {
+		*p.Call = chat.Call{ID: cmp.Or(p.Call.ID, d.Call.ID), Name: cmp.Or(p.Call.Name, d.Call.Name)}
+	}
+	p.Text = append(p.Text, d.Text...)
+}
+
+// judgeCalls looks at the calls of tools that have ended with an event.
+func (r *relay) judgeCalls(ctx context.Context, ev *dialect.Event) error {
+	var parts []chat.Part
+	for _, lane := range slices.SortedFunc(maps.Keys(r.calls), func(a, b chat.Lane) int {
+		return cmp.Or(cmp.Compare(a.Choice, b.Choice), cmp.Compare(a.Index, b.Index))
+	}) {
+		p := r.lanes[lane]
+		ended := ev == nil || ev.Done || slices.ContainsFunc(ev.Ended, func(e dialect.Ended) bool { return e.Choice == lane.Choice })
+		if ended && !p.judged {
+			p.judged = true
+			parts = append(parts, *r.calls[lane])
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return r.g.judge(ctx, r.x, chat.Message{Role: chat.Assistant, Answer: true, Parts: parts})
+}
+
+// judge looks at calls of tools, with all that was said before.
+func (g *Gateway) judge(ctx context.Context, x *exchange, answer ...chat.Message) error {
+	c := x.route.Guard
+	whole := x.req.Exchange
+	whole.Messages = append(slices.Clip(whole.Messages), answer...)
+	res := g.watched(x, true).CheckCalls(ctx, &whole)
+	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	switch {
+	case c.Shadow:
+		return nil
+	case !res.Complete && !c.AllowIncomplete:
+		return fmt.Errorf("%w: a call of a tool could not be looked at", errBlocked)
+	case res.Effect == warden.Deny:
+		return errBlocked
+	}
+	return nil
 }
 
 func (r *relay) passage(l chat.Lane) *passage {
@@ -201,7 +307,7 @@ func (r *relay) release() error {
 	for len(r.queue) > 0 {
 		w := r.queue[0]
 		for i, d := range w.ev.Deltas {
-			if p := r.lanes[d.Lane]; p.decided < w.at[i].to && p.decided != math.MaxInt64 {
+			if p := r.lanes[d.Lane]; p.decided < w.at[i].to || d.Lane.Kind == chat.ToolCall && !p.judged {
 				return nil
 			}
 		}
@@ -302,12 +408,15 @@ func (r *relay) send(ev *dialect.Event, texts [][]byte) error {
 }
 
 // end ends a stream whose body ended properly without saying so.
-func (r *relay) end() error {
+func (r *relay) end(ctx context.Context) error {
 	if r.guard != nil {
 		for lane, p := range r.lanes {
 			if err := r.close(lane, p); err != nil {
 				return err
 			}
+		}
+		if err := r.judgeCalls(ctx, nil); err != nil {
+			return err
 		}
 		if r.guard.Denied() {
 			return errBlocked
@@ -352,20 +461,22 @@ func (r *relay) finish() {
 	r.g.metrics.guard.WithLabelValues("answer").Observe(r.x.guarded.Seconds())
 }
 
-func (x *exchange) note(res guard.StreamResult) {
-	if len(res.Counts) == 0 && res.Complete {
+func (x *exchange) note(res guard.StreamResult) { x.noteAll(res.Counts, res.Effect, res.Reasons) }
+
+func (x *exchange) noteAll(counts map[warden.RuleID]int, effect warden.Effect, reasons []string) {
+	if len(counts) == 0 && len(reasons) == 0 {
 		return
 	}
-	if rank(res.Effect) > rank(x.effect) {
-		x.effect = res.Effect
+	if rank(effect) > rank(x.effect) {
+		x.effect = effect
 	}
 	if x.found == nil {
 		x.found = map[string]int{}
 	}
-	for id, n := range res.Counts {
+	for id, n := range counts {
 		x.found[string(id)] += n
 	}
-	x.partial = append(x.partial, res.Reasons...)
+	x.partial = append(x.partial, reasons...)
 }
 
 func rank(e warden.Effect) int {
@@ -374,9 +485,9 @@ func rank(e warden.Effect) int {
 
 // guardAnswer looks at the texts of a whole answer, as at those of a stream that
 // came in one piece.
-func (g *Gateway) guardAnswer(x *exchange, a *dialect.Answer) error {
+func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answer) error {
 	c := x.route.Guard
-	if c == nil || c.Output == nil || len(a.Texts) == 0 {
+	if c == nil || len(a.Texts) == 0 {
 		return nil
 	}
 	begun := time.Now()
@@ -407,6 +518,9 @@ func (g *Gateway) guardAnswer(x *exchange, a *dialect.Answer) error {
 	g.metrics.guard.WithLabelValues("answer").Observe(time.Since(begun).Seconds())
 	if s.Denied() {
 		return errBlocked
+	}
+	if err := g.judge(ctx, x, a.Messages()...); err != nil {
+		return err
 	}
 	if c.Mode == Async {
 		return nil

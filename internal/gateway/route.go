@@ -64,7 +64,7 @@ type Route struct {
 	// Generic describes a route whose dialect is its own: where inputs, outputs
 	// and scores stand. Its targets speak it.
 	Generic *generic.Config
-	Demo    bool
+	Source  Source // who keeps it; set by SetRoutes
 
 	Options   dialect.Options // what a request may hold; zero: [dialect.DefaultOptions]
 	MaxOutput int64           // tokens of answers whose request does not bound them; 0: 1,024 where tokens are limited
@@ -99,6 +99,7 @@ type Shape struct {
 // A route is a Route in service.
 type route struct {
 	Route
+	given   Route // as SetRoutes got it
 	targets []*target
 	secret  string           // of the noise on its scores
 	generic *dialect.Dialect // its own; nil: it has none
@@ -127,6 +128,8 @@ func (g *Gateway) route(r Route) (*route, error) {
 	if r.Name == "" || len(r.Name) > 200 || strings.ContainsFunc(r.Name, func(c rune) bool { return c < ' ' || c == 0x7f }) {
 		return nil, fmt.Errorf("%w: a route needs a name of at most 200 bytes, without control characters", ErrRoute)
 	}
+	given := r
+	r.Limits = slices.Clone(r.Limits)
 	r.Task = cmp.Or(r.Task, chat.Chat)
 	if r.Options.Limits.Bytes == 0 {
 		o := dialect.DefaultOptions()
@@ -146,7 +149,7 @@ func (g *Gateway) route(r Route) (*route, error) {
 	for i := range r.Limits {
 		r.Limits[i].Route = r.Name
 	}
-	out := &route{Route: r, secret: rand.Text()}
+	out := &route{Route: r, given: given, secret: rand.Text()}
 	if r.Generic != nil {
 		cfg := *r.Generic
 		cfg.Model = r.Name
@@ -227,27 +230,32 @@ func (t *target) path(to dialect.Target, model string) string {
 	return strings.TrimSuffix(base, "/"+first) + rest
 }
 
-// SetRoutes replaces the routes whose Demo mark is demo. On an error nothing is
-// changed.
-func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
+// SetRoutes replaces the routes of one source. Those that stay as they were keep
+// their connections and counts. On an error nothing is changed.
+func (g *Gateway) SetRoutes(source Source, routes ...Route) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	next, gone := map[string]*route{}, []*route{}
-	for name, r := range *g.routes.Load() {
-		if r.Demo != demo {
+	old := *g.routes.Load()
+	next, gone := map[string]*route{}, map[string]*route{}
+	for name, r := range old {
+		if r.Source != source {
 			next[name] = r
 		} else {
-			gone = append(gone, r)
+			gone[name] = r
 		}
 	}
 	for _, r := range routes {
-		r.Demo = demo
+		if next[r.Name] != nil {
+			return fmt.Errorf("%w: route %q is there twice", ErrRoute, r.Name)
+		}
+		r.Source = source
+		if was := gone[r.Name]; was != nil && reflect.DeepEqual(was.given, r) {
+			next[r.Name] = was
+			continue
+		}
 		made, err := g.route(r)
 		if err != nil {
 			return err
-		}
-		if next[r.Name] != nil {
-			return fmt.Errorf("%w: route %q is there twice", ErrRoute, r.Name)
 		}
 		next[r.Name] = made
 	}
@@ -256,7 +264,7 @@ func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
 		rules = append(rules, r.Limits...)
 	}
 	for _, r := range g.cfg.Limits {
-		if r.Route != "" && next[r.Route] == nil && !demo {
+		if r.Route != "" && next[r.Route] == nil && source == FromConfig {
 			return fmt.Errorf("%w: a limit is for route %q, which does not exist", ErrRoute, r.Route)
 		}
 	}
@@ -272,8 +280,10 @@ func (g *Gateway) SetRoutes(demo bool, routes ...Route) error {
 	}
 	g.generic.Store(&own)
 	g.routes.Store(&next)
-	for _, r := range gone {
-		r.close()
+	for name, r := range gone {
+		if next[name] != r {
+			r.close()
+		}
 	}
 	return nil
 }

@@ -289,8 +289,8 @@ func (g *Gateway) prepare(ctx context.Context, x *exchange, body []byte) *refusa
 	if ref := g.reserve(ctx, x); ref != nil {
 		return ref
 	}
-	if x.grpc {
-		return nil
+	if ref := g.guardRequest(ctx, x); ref != nil || x.grpc {
+		return ref
 	}
 	var err error
 	if x.out, err = x.body(x.target); err != nil {

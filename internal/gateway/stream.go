@@ -44,13 +44,13 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 		var ev *dialect.Event
 		if ev, err = in.Next(); err != nil {
 			if errors.Is(err, io.EOF) { // the end of the body is this dialect's proper end
-				err = out.end()
+				err = out.end(ctx)
 			}
 			break
 		}
 		done = ev.Done
 		if err = g.mayGoOn(ctx, x, ev); err == nil {
-			err = out.take(ev)
+			err = out.take(ctx, ev)
 		}
 	}
 	out.finish()

@@ -109,20 +109,20 @@ func TestRoutes(t *testing.T) {
 	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects.All()}
 	g.routes.Store(&map[string]*route{})
 	good := Route{Name: "a", Target: Target{Model: "t/m", Upstream: "https://h/v1", Credential: "secret-credential"}}
-	if err := g.SetRoutes(false, good); err != nil {
+	if err := g.SetRoutes(FromConfig, good); err != nil {
 		t.Fatal(err)
 	}
 	for _, u := range []string{"", "h", "//h", "ftp://h", "file:///etc/passwd", "http://", "http://u:p@h", "http://h?x=1", "http://h#x", "http://h:port"} {
 		bad := good
 		bad.Name, bad.Upstream = "b", u
-		if err := g.SetRoutes(false, good, bad); !errors.Is(err, ErrRoute) || strings.Contains(err.Error(), "u:p") {
+		if err := g.SetRoutes(FromConfig, good, bad); !errors.Is(err, ErrRoute) || strings.Contains(err.Error(), "u:p") {
 			t.Errorf("upstream %q: %v, want ErrRoute", u, err)
 		}
 	}
 	if rs := *g.routes.Load(); len(rs) != 1 || rs["a"] == nil {
 		t.Errorf("routes after errors: %v, want those before", rs)
 	}
-	if err := g.SetRoutes(true, good); !errors.Is(err, ErrRoute) {
+	if err := g.SetRoutes(FromDemo, good); !errors.Is(err, ErrRoute) {
 		t.Errorf("demo route of the same name: %v", err)
 	}
 }

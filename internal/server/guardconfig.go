@@ -2,14 +2,16 @@ package server
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/gateway"
 )
 
-// guard converts the configuration of a route's guards; nil: none look.
-func (c GuardConfig) guard() (*gateway.GuardConfig, error) {
+// guard converts the configuration of a route's guards; nil: none look. External
+// says that others run the model.
+func (c GuardConfig) guard(external bool) (*gateway.GuardConfig, error) {
 	out := &gateway.GuardConfig{Mode: gateway.Mode(c.Mode)}
 	switch out.Mode {
 	case "", gateway.Hold, gateway.Async, gateway.Buffer:
@@ -20,29 +22,46 @@ func (c GuardConfig) guard() (*gateway.GuardConfig, error) {
 	if out.AllowIncomplete, err = word("on_error", orDefault(c.OnError, "deny"), "deny", "allow"); err != nil {
 		return nil, err
 	}
-	cfg := &guard.StreamConfig{
-		Rules: map[warden.RuleID]warden.Effect{}, Families: map[string]warden.Effect{}, URLHosts: c.Links, ImageHosts: c.Images, PhoneRegions: c.Phones, Words: c.Words,
+	cfg := guard.Config{
+		External: external, Rules: map[warden.RuleID]warden.Effect{}, Families: map[string]warden.Effect{},
+		Answers: guard.StreamConfig{URLHosts: c.Links, ImageHosts: c.Images, PhoneRegions: c.Phones, Words: c.Words},
 	}
 	for rule, effect := range c.Rules {
-		e := warden.Effect(effect)
-		switch e {
-		case warden.Allow, warden.AllowReview, warden.Redact, warden.Deny:
-		default:
-			return nil, fmt.Errorf("rules: %s: %q, want allow, review, redact or deny", rule, effect)
+		cfg.Families[rule] = warden.Effect(effect)
+	}
+	for _, a := range c.Allow {
+		e, err := a.exception()
+		if err != nil {
+			return nil, err
 		}
-		cfg.Families[rule] = e
+		cfg.Allow = append(cfg.Allow, e)
+	}
+	for _, t := range c.Tools {
+		cfg.Tools = append(cfg.Tools, guard.Tool{Name: t.Name, Effect: guard.ToolEffect(t.Effect), Sinks: t.Sinks})
+	}
+	for _, f := range c.Flows {
+		cfg.Flows = append(cfg.Flows, guard.Flow(f))
+	}
+	for _, t := range c.Tensors {
+		cfg.Tensors = append(cfg.Tensors, guard.TensorSpec(t))
+	}
+	for _, k := range c.Unseen {
+		cfg.Unseen = append(cfg.Unseen, guard.PartKind(k))
 	}
 	switch c.Preset {
-	case "", "off":
+	case "", "standard":
+	case "off":
 		return nil, nil //nolint:nilnil // no guard is a choice
-	case "standard":
 	case "shadow":
 		out.Shadow = true
 	default:
 		return nil, fmt.Errorf("preset: %q, want off, shadow or standard", c.Preset)
 	}
-	out.Output = cfg
-	return out, nil
+	if c.Preset == "" && !external {
+		return nil, nil //nolint:nilnil // own models have a guard when it is configured
+	}
+	out.Guard, err = guard.New(cfg)
+	return out, err
 }
 
 func orDefault(text, other string) string {
@@ -50,4 +69,18 @@ func orDefault(text, other string) string {
 		return other
 	}
 	return text
+}
+
+func (a AllowConfig) exception() (guard.Exception, error) {
+	e := guard.Exception{Allowance: guard.Allowance{Rule: warden.RuleID(a.Rule), Literal: a.Literal, Prefix: a.Prefix}, Owner: a.Owner, Approver: a.Approver, Reason: a.Reason}
+	var err error
+	if e.Until, err = time.Parse(time.DateOnly, a.Until); err != nil {
+		return e, fmt.Errorf("allow: until: %q, want a day such as 2026-12-31", a.Until)
+	}
+	if a.Digest != "" {
+		if e.Digest, err = warden.ParseDigest(a.Digest); err != nil {
+			return e, fmt.Errorf("allow: digest: %w", err)
+		}
+	}
+	return e, nil
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,7 +181,7 @@ func (r RouteConfig) route(getenv func(string) string, secrets bool) (gateway.Ro
 	if g.Shape, err = r.Shape.shape(); err != nil {
 		return g, fmt.Errorf("shape.%w", err)
 	}
-	if g.Guard, err = r.Guard.guard(); err != nil {
+	if g.Guard, err = r.Guard.guard(g.Provider != "" || slices.ContainsFunc(g.Fallbacks, func(t gateway.Target) bool { return t.Provider != "" })); err != nil {
 		return g, fmt.Errorf("guard.%w", err)
 	}
 	return g, nil
@@ -346,5 +347,46 @@ type GuardConfig struct {
 	Images  []string          `yaml:"images"`   // hosts, or hosts with the beginning of a path, whose images answers may show
 	Links   []string          `yaml:"links"`    // the same for links
 	Phones  []string          `yaml:"phones"`   // regions whose phone numbers count without a country code
-	Words   int               `yaml:"words"`    // of the system prompt in a row that are a leak; 0: 12
+	Words   int               `yaml:"words"`    // of the system prompt in a row that are a leak; 0: 12, below 0: not looked for
+	Unseen  []string          `yaml:"unseen"`   // kinds of content that pass without being looked at: image, audio, file
+	Allow   []AllowConfig     `yaml:"allow"`    // exceptions, each for a time
+	Tools   []ToolConfig      `yaml:"tools"`    // that the model may call
+	Flows   []FlowConfig      `yaml:"flows"`    // what may not go from one tool to another
+	Tensors []TensorConfig    `yaml:"tensors"`  // inputs of a classifier
+}
+
+// An AllowConfig is an exception that somebody answers for.
+type AllowConfig struct {
+	Rule     string `yaml:"rule"`
+	Digest   string `yaml:"digest"`  // of the text that passes
+	Literal  string `yaml:"literal"` // the text itself
+	Prefix   string `yaml:"prefix"`  // or its beginning
+	Owner    string `yaml:"owner"`
+	Approver string `yaml:"approver"` // a second person, for guarantees
+	Reason   string `yaml:"reason"`
+	Until    string `yaml:"until"` // day: 2026-12-31; within 180 days
+}
+
+// A ToolConfig declares a function that the model may call.
+type ToolConfig struct {
+	Name   string   `yaml:"name"`   // or a pattern: send_*
+	Effect string   `yaml:"effect"` // read, write, send, pay or execute; "": guessed
+	Sinks  []string `yaml:"sinks"`  // arguments that say where something goes; none: guessed
+}
+
+// A FlowConfig forbids a call after another.
+type FlowConfig struct {
+	From   string `yaml:"from"`
+	To     string `yaml:"to"`
+	Unless string `yaml:"unless"` // argument whose value the user wrote
+}
+
+// A TensorConfig declares an input of a classifier.
+type TensorConfig struct {
+	Name     string   `yaml:"name"`
+	Datatype string   `yaml:"datatype"`
+	Shape    []int64  `yaml:"shape"` // rows first; -1: any length
+	Min      *float64 `yaml:"min"`
+	Max      *float64 `yaml:"max"`
+	Optional bool     `yaml:"optional"`
 }
