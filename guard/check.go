@@ -139,17 +139,24 @@ func (c *check) found(f warden.Finding) {
 		return
 	}
 	for _, cut := range cuts {
-		c.res.Edits = append(c.res.Edits, Edit{Message: cut.Message, Part: cut.Part, Start: cut.Start, End: cut.End})
+		if !c.allowed(f.Rule, c.in.At(cut)) {
+			c.res.Edits = append(c.res.Edits, Edit{Message: cut.Message, Part: cut.Part, Start: cut.Start, End: cut.End})
+		}
 	}
 }
 
-// whole returns the text that a finding is about.
+// whole returns the text that a finding is about; "" if it is about several.
 func (c *check) whole(f warden.Finding, cuts []prompt.Cut) string {
-	if len(cuts) != 1 {
-		return ""
+	for _, cut := range cuts {
+		if int64(cut.Start) == f.At.Span.Start && int64(cut.End) == f.At.Span.End && (len(cuts) == 1 || !prompt.Sums(f.Rule)) {
+			return c.in.At(cut)
+		}
 	}
-	t := c.x.Messages[cuts[0].Message].Parts[cuts[0].Part].Text
-	return string(t[cuts[0].Start:cuts[0].End])
+	return ""
+}
+
+func (c *check) allowed(rule warden.RuleID, whole string) bool {
+	return (&Stream{cfg: StreamConfig{Allow: c.allow}}).allowed(rule, whole)
 }
 
 // decide keeps a finding and says what is done about it; not, if its rule is in
@@ -157,7 +164,7 @@ func (c *check) whole(f warden.Finding, cuts []prompt.Cut) string {
 func (c *check) decide(f warden.Finding, own warden.Effect, whole string) (warden.Effect, bool) {
 	cfg := StreamConfig{Rules: c.g.cfg.Rules, Families: c.g.cfg.Families, Decide: c.g.cfg.Decide}
 	e := (&Stream{cfg: cfg}).effect(f, own)
-	if c.g.cfg.Shadow[f.Rule] || (&Stream{cfg: StreamConfig{Allow: c.allow}}).allowed(f.Rule, whole) {
+	if c.g.cfg.Shadow[f.Rule] || c.allowed(f.Rule, whole) {
 		c.res.Shadowed = append(c.res.Shadowed, f)
 		if c.res.Counts[f.Rule]--; c.res.Counts[f.Rule] <= 0 {
 			delete(c.res.Counts, f.Rule)

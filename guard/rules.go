@@ -20,6 +20,9 @@ func Rules() map[warden.RuleID]warden.Rule {
 // Detectors describes every check of an exchange.
 func Detectors() []detect.Info {
 	var infos []detect.Info
+	for _, d := range prompt.Requests() {
+		infos = append(infos, d.Info())
+	}
 	for _, d := range prompt.Output() {
 		infos = append(infos, d.Info())
 	}

@@ -191,6 +191,14 @@ func matched(ctx context.Context, p *pass, prefix string) error {
 // A Cut is a stretch of a part that a rule takes out.
 type Cut struct{ Message, Part, Start, End int }
 
+// Sums reports whether one finding of a rule stands for all its places in a text.
+func Sums(id warden.RuleID) bool { return strings.HasPrefix(string(id), "WDN-EX-10") }
+
+// At returns the text of a stretch.
+func (in *Input) At(c Cut) string {
+	return string(in.Exchange.Messages[c.Message].Parts[c.Part].Text[c.Start:c.End])
+}
+
 // Cuts returns the stretches of the part of a finding that its rule takes out.
 func (in *Input) Cuts(f warden.Finding) []Cut {
 	var out []Cut

@@ -265,8 +265,8 @@ func tainted(ctx context.Context, p *pass) error {
 			return ctx.Err()
 		}
 		args, cut := arguments(c.arguments)
-		if cut != nil { // what was read counts, and the rest as text
-			args = append(args, argument{"", string(c.arguments)})
+		if cut != nil { // all of it is looked at as text
+			args = []argument{{"", string(c.arguments)}}
 			bad = errors.Join(bad, fmt.Errorf("%s: arguments are not JSON: %w", c.at().Path, cut))
 		}
 		t, guessed := in.declared(c.name)

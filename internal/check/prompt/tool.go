@@ -133,6 +133,9 @@ func (in *Input) declared(name string) (t Tool, guessed bool) {
 
 // sink reports whether an argument says where something goes.
 func (t Tool) sink(argument string) bool {
+	if argument == "" { // nobody knows which it is
+		return true
+	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(argument, "/"), "/")
 	if len(t.Sinks) > 0 {
 		return slices.Contains(t.Sinks, first)
