@@ -275,9 +275,18 @@ func (in *Input) words(t *Text, b []byte, loose bool, chain string, source func(
 		}
 		h := hit{rule: rule, chain: chain, quoted: quoted(b, start, end)}
 		h.start, h.end = source(start, end)
+		for k := len(t.hits) - 1; k >= max(0, len(t.hits)-near); k-- { // several matches of one rule say the same
+			if o := t.hits[k]; o.rule == rule && o.chain == chain && o.start < h.end && h.start < o.end && len(r.Markers) == 0 {
+				t.hits[k].start, t.hits[k].end = min(o.start, h.start), max(o.end, h.end)
+				return
+			}
+		}
 		t.hits = append(t.hits, h)
 	})
 }
+
+// near is how many hits back one of the same place is looked for.
+const near = 8
 
 // quoteReach is how far before and after a match its quotation marks may stand.
 const quoteReach = 48
