@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -59,6 +60,8 @@ type exchange struct {
 	partial []string       // what guards could not look at
 	edits   []guard.Edit   // of the request
 	restore map[string]string
+	heard   []byte // of the answer, where the route keeps it
+	deaf    bool   // there was more
 	guarded time.Duration
 	obliged []string // @shape of the policies that allowed the request
 
@@ -163,6 +166,39 @@ func (g *Gateway) finished(x *exchange) {
 		rec.Own = x.sentAt.Sub(x.begun).Microseconds()
 	}
 	g.rec.put(rec)
+	g.capture(x)
+}
+
+// defaultKeep is how long contents are kept where the route does not say.
+const defaultKeep = 7 * 24 * time.Hour
+
+// capture keeps what the exchange said, where its route says so.
+func (g *Gateway) capture(x *exchange) {
+	if x.route.Capture == "" || g.cfg.Archive == nil || x.grpc || len(x.req.Tail) > 0 {
+		return
+	}
+	c := monitor.Content{
+		Request: x.id, Route: x.route.Name, Mode: x.route.Capture, At: x.started.UTC(), Until: x.started.UTC().Add(cmp.Or(x.route.KeepFor, defaultKeep)), Asked: x.out, Said: string(x.heard), Cut: x.deaf,
+	}
+	if x.route.Capture == monitor.Full {
+		c.Asked = x.raw
+	}
+	if len(c.Asked) > monitor.MaxContent {
+		c.Asked, c.Cut = nil, true
+	}
+	g.cfg.Archive.Keep(c)
+}
+
+// hears keeps what the answer says: b as the upstream said it, or as the client
+// got it.
+func (x *exchange) hears(mode monitor.Mode, b []byte) {
+	if x.route == nil || x.route.Capture != mode || mode == "" {
+		return
+	}
+	if room := monitor.MaxContent - len(x.heard); len(b) > room {
+		b, x.deaf = b[:room], true
+	}
+	x.heard = append(x.heard, b...)
 }
 
 // turnAway refuses and records why, in the place that was reserved.

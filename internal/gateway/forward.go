@@ -16,6 +16,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat/translate"
 	"github.com/modelwarden/warden/internal/chat/wire"
 	"github.com/modelwarden/warden/internal/gateway/direct"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 )
 
@@ -265,6 +266,7 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 		h.Set("Content-Type", "application/json")
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
+	x.hears(monitor.Redacted, body)
 	x.rc.SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // shows when it is written
 	x.w.WriteHeader(resp.StatusCode)
 	if _, err := x.w.Write(body); err != nil {
@@ -340,6 +342,7 @@ func (g *Gateway) answer(ctx context.Context, x *exchange, resp *http.Response, 
 	if x.leaks(body) {
 		return nil, errSecret
 	}
+	x.hears(monitor.Full, body)
 	a, err := x.target.dialect.Answer(x.asked, resp.Header.Get, body, dialect.AnswerLimits())
 	if err != nil {
 		return nil, err

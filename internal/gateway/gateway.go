@@ -37,6 +37,7 @@ type Config struct {
 
 	Token   func(ctx context.Context, token string) (access.Identity, error) // who holds a signed token of a provider
 	Peer    func(r *http.Request) (access.Identity, bool)                    // who holds the client certificate of a connection
+	Archive *monitor.Archive                                                 // of contents; nil: no route may keep any
 	Limits  []limit.Rule                                                     // besides those of routes
 	Shared  limit.Shared                                                     // counts with other replicas; nil: there are none
 	Metrics prometheus.Registerer
@@ -136,6 +137,9 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.watch(ctx) })
 	wg.Go(func() { g.rec.run(ctx) })
+	if g.cfg.Archive != nil {
+		wg.Go(func() { g.cfg.Archive.Serve(ctx) })
+	}
 	wg.Go(func() { g.limits.Serve(ctx) }) //nolint:errcheck // it ends with ctx only
 	wg.Wait()
 	return nil
@@ -172,6 +176,11 @@ func (g *Gateway) Ready() map[string]string {
 	if len(g.rec.places) == cap(g.rec.places) {
 		out["audit"] = "its records cannot be written"
 	}
+	for name, r := range *g.routes.Load() {
+		if r.broken.Load() {
+			out["guard of "+name] = "it failed its self-test"
+		}
+	}
 	return out
 }
 
@@ -205,6 +214,7 @@ func (g *Gateway) watch(ctx context.Context) {
 	look()
 	for _, r := range *g.routes.Load() { // a route that is closed from the start is told now, not at its first request
 		g.choose(ctx, r)
+		g.selfTest(ctx, r)
 	}
 	for {
 		select {

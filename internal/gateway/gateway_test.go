@@ -54,7 +54,7 @@ func newBench(t testing.TB, change ...func(*gateway.Config)) *bench {
 		b.mu.Unlock()
 		serve(w, r)
 	}))
-	cfg := gateway.Config{Registry: b.Registry, Judge: b.Judge, Access: b.Access, Traffic: b.Traffic, Now: b.Now, Idle: 2 * time.Second}
+	cfg := gateway.Config{Registry: b.Registry, Judge: b.Judge, Access: b.Access, Traffic: b.Traffic, Archive: b.Archive, Now: b.Now, Idle: 2 * time.Second}
 	for _, f := range change {
 		f(&cfg)
 	}

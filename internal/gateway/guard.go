@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -109,12 +110,28 @@ func (g *Gateway) watcher(x *exchange, c *GuardConfig) (*guard.Stream, error) {
 	return g.watched(x, true).Stream(&x.req.Exchange, guard.Result{Restore: x.restore})
 }
 
+// selfTest lets the guard of a route look at known texts: one that answers all of
+// them alike guards nothing, and its route is closed.
+func (g *Gateway) selfTest(ctx context.Context, r *route) {
+	if r.Guard == nil || r.Guard.AllowIncomplete {
+		return
+	}
+	err := r.Guard.Guard.SelfTest(ctx)
+	r.broken.Store(err != nil)
+	if err != nil {
+		g.cfg.Log.ErrorContext(ctx, "guard fails its self-test", slog.String("route", r.Name), slog.Any("error", err))
+	}
+}
+
 // guardRequest looks at what a request says, before anything is sent. What must
 // not leave is taken out, or the request refused.
 func (g *Gateway) guardRequest(ctx context.Context, x *exchange) *refusal {
 	c := x.route.Guard
 	if c == nil {
 		return nil
+	}
+	if x.route.broken.Load() {
+		return &refusal{status: http.StatusServiceUnavailable, code: "guard_unavailable", message: "the guard of this model does not work"}
 	}
 	begun := time.Now()
 	x.req.Meta = chat.Meta{Principal: x.who.Principal.ID, Route: x.route.Name, Digest: digestText(x.adm.digest), Dialect: x.dialect.Name, External: x.target.Provider != ""}

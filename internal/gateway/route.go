@@ -28,6 +28,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/generic"
 	"github.com/modelwarden/warden/internal/gateway/direct"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -76,6 +77,8 @@ type Route struct {
 	Idle      time.Duration // longest silence of the upstream; 0: the gateway's
 	Overrun   bool          // a stream that passes its reservation is cut
 	Guard     *GuardConfig  // nil: no guard
+	Capture   monitor.Mode  // what is kept of contents; "": nothing
+	KeepFor   time.Duration // how long; 0: 7 days
 }
 
 // A Price is what tokens cost, in millionths of a currency for a million tokens.
@@ -101,6 +104,7 @@ type route struct {
 	Route
 	given   Route // as SetRoutes got it
 	targets []*target
+	broken  atomic.Bool // its guard failed the self-test
 	secret  string           // of the noise on its scores
 	generic *dialect.Dialect // its own; nil: it has none
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/modelwarden/warden/internal/chat/dialect"
+	"github.com/modelwarden/warden/internal/monitor"
 )
 
 var (
@@ -92,6 +93,7 @@ func (g *Gateway) mayGoOn(ctx context.Context, x *exchange, ev *dialect.Event) e
 	if x.leaks(ev.Raw) {
 		return errSecret
 	}
+	x.hears(monitor.Full, ev.Raw)
 	if ev.Failed {
 		return errors.New("the upstream ends the stream with an error")
 	}
@@ -137,6 +139,7 @@ func (r *relay) write(b []byte) error {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
 	x.sent += int64(len(b))
+	x.hears(monitor.Redacted, b)
 	return nil
 }
 

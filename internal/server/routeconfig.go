@@ -17,6 +17,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/generic"
 	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/internal/monitor"
 )
 
 // A GatewayConfig configures the inference gateway.
@@ -26,6 +27,9 @@ type GatewayConfig struct {
 	TLS       TLSConfig     `yaml:"tls"`
 	Limits    []LimitConfig `yaml:"limits"` // of all routes
 	Routes    []RouteConfig `yaml:"routes"`
+
+	Credentials map[string]string `yaml:"credentials"` // name: "file:PATH" or "env:NAME", for routes that administrators add at run time
+	Private     []string          `yaml:"private"`     // private address ranges that the upstreams of such routes may be in
 }
 
 // A TargetConfig is a server that answers for a route.
@@ -65,6 +69,7 @@ type RouteConfig struct {
 	Price        PriceConfig   `yaml:"price"`         // of a million tokens
 	Shape        ShapeConfig   `yaml:"shape"`         // what answers leave out
 	Guard        GuardConfig   `yaml:"guard"`         //
+	Capture      CaptureConfig `yaml:"capture"`       // what is kept of contents
 	OnQuarantine string        `yaml:"on_quarantine"` // cut running streams, or keep them; "": cut
 	Idle         time.Duration `yaml:"idle"`          // longest silence of the upstream; 0: 60 s
 }
@@ -97,6 +102,12 @@ type LimitConfig struct {
 type PriceConfig struct {
 	Input  string `yaml:"input"`
 	Output string `yaml:"output"`
+}
+
+// A CaptureConfig says what is kept of what exchanges say, encrypted.
+type CaptureConfig struct {
+	Mode string `yaml:"mode"` // off, redacted or full; "": off
+	Days int    `yaml:"days"` // 1 to 365; 0: 7
 }
 
 // A ShapeConfig makes answers say less than the model knows.
@@ -177,6 +188,16 @@ func (r RouteConfig) route(getenv func(string) string, secrets bool) (gateway.Ro
 	}
 	if g.Price.Output, err = price(r.Price.Output); err != nil {
 		return g, fmt.Errorf("price.output: %w", err)
+	}
+	switch m := monitor.Mode(r.Capture.Mode); m {
+	case "", "off":
+	case monitor.Redacted, monitor.Full:
+		g.Capture, g.KeepFor = m, time.Duration(r.Capture.Days)*24*time.Hour
+	default:
+		return g, fmt.Errorf("capture.mode: %q, want off, redacted or full", r.Capture.Mode)
+	}
+	if r.Capture.Days < 0 || r.Capture.Days > 365 {
+		return g, fmt.Errorf("capture.days: %d, want 1 to 365", r.Capture.Days)
 	}
 	if g.Shape, err = r.Shape.shape(); err != nil {
 		return g, fmt.Errorf("shape.%w", err)

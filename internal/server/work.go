@@ -44,6 +44,7 @@ func (s *Server) background(ctx context.Context, wg *sync.WaitGroup) {
 			}
 		})
 	}
+	s.every(ctx, wg, "load stored routes", routesEvery, func() error { return s.loadRoutes(ctx) })
 	if s.cfg.does(RoleAPI) {
 		s.every(ctx, wg, "renew the key of this machine", renewEvery, func() error { return s.local(ctx) })
 	}
@@ -86,6 +87,11 @@ func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
 	s.every(ctx, wg, "sweep blobs nobody names", sweepEvery, func() error {
 		_, err := s.registry.SweepBlobs(ctx, orphanAge)
 		return errors.Join(err, s.sweep(ctx), s.registry.SweepJobs(ctx, jobsKept))
+	})
+	s.every(ctx, wg, "sweep records and contents of traffic", sweepEvery, func() error {
+		_, err := s.traffic.Sweep(ctx)
+		_, err2 := s.archive.Sweep(ctx, s.opts.Now())
+		return errors.Join(err, err2)
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -45,6 +46,7 @@ type Platform struct {
 	Governor *registry.Governor
 	Access   *access.Service
 	Traffic  *monitor.Service
+	Archive  *monitor.Archive
 	Verifier note.Verifier
 	Tool     report.Tool
 	log      *audit.Log
@@ -109,6 +111,8 @@ func New(t testing.TB) *Platform {
 	check(err)
 	p.log = log
 	p.Traffic, err = monitor.New(monitor.Config{Store: switchedTraffic{p.Store, &p.Down}, Log: log, Now: p.Now})
+	check(err)
+	p.Archive, err = monitor.NewArchive(p.Store, bytes.Repeat([]byte("k"), 32), slog.New(slog.DiscardHandler))
 	check(err)
 	p.Access = p.Sibling()
 	return p
