@@ -20,8 +20,11 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/access"
 	"github.com/modelwarden/warden/internal/access/idp"
+	"github.com/modelwarden/warden/internal/access/limit"
+	"github.com/modelwarden/warden/internal/access/route"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob"
+	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/internal/report"
@@ -43,18 +46,27 @@ type DemoSummary struct {
 
 // A RouteStatus is what the gateway says of one route.
 type RouteStatus struct {
-	Name     string    `json:"name"`
-	Task     string    `json:"task"`
-	Model    string    `json:"model" doc:"registry reference the route is bound to"`
-	Digest   string    `json:"digest" doc:"what the reference means now; empty if it cannot be resolved"`
-	Upstream string    `json:"upstream"`
-	Open     bool      `json:"open" doc:"requests are let through"`
-	Reason   string    `json:"reason" doc:"why the route is open or closed"`
-	Requests uint64    `json:"requests"`
-	Refused  uint64    `json:"refused"`
-	Tokens   uint64    `json:"tokens" doc:"reported by the upstream"`
-	Last     time.Time `json:"last" doc:"last request; zero if none"`
-	Demo     bool      `json:"demo"`
+	Name      string    `json:"name"`
+	Task      string    `json:"task"`
+	Model     string    `json:"model" doc:"registry reference the route is bound to; empty for a model that others run"`
+	Provider  string    `json:"provider" doc:"name of a model that others run"`
+	Digest    string    `json:"digest" doc:"what the reference means now; empty if it cannot be resolved"`
+	Dialect   string    `json:"dialect" doc:"what the upstream speaks"`
+	Upstream  string    `json:"upstream"`
+	Fallbacks int       `json:"fallbacks"`
+	Limits    []string  `json:"limits"`
+	Guard     string    `json:"guard" enum:"off,shadow,standard"`
+	Price     string    `json:"price" doc:"of a million tokens of input / output; empty: none"`
+	Open      bool      `json:"open" doc:"requests are let through"`
+	Reason    string    `json:"reason" doc:"why the route is open or closed"`
+	Requests  uint64    `json:"requests"`
+	Refused   uint64    `json:"refused"`
+	Blocked   uint64    `json:"blocked" doc:"by guards"`
+	Tokens    uint64    `json:"tokens" doc:"reported by the upstream"`
+	Last      time.Time `json:"last" doc:"last request; zero if none"`
+	Demo      bool      `json:"demo"`
+	Source    string    `json:"source" enum:"config,stored,demo"`
+	Disabled  bool      `json:"disabled" doc:"a stored route that is switched off"`
 }
 
 // A Config is what the API needs. Demo, Routes and Web may be nil.
@@ -77,7 +89,12 @@ type Config struct {
 	Workloads   *idp.Workloads                                    // programs come in with its tokens; may be nil
 	Link        func(ctx context.Context) (url string, err error) // makes a one-time administrator link
 	Routes      func(ctx context.Context) []RouteStatus
-	Web         http.Handler // everything that is not the API
+	Stored      *route.Service                 // routes that are added at run time; may be nil
+	Traffic     *monitor.Service               // may be nil
+	Archive     *monitor.Archive               // of contents; may be nil
+	Accounts    func(most int) []limit.Account // what callers used of limits, in this process; may be nil
+	Running     func() int                     // exchanges in this process; may be nil
+	Web         http.Handler                   // everything that is not the API
 	Log         *slog.Logger
 	Now         func() time.Time
 	Done        <-chan struct{} // closed when the server begins to stop: endless answers end; may be nil

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/modelwarden/warden"
 )
 
 // A Proof shows that one entry is in the log of a checkpoint, to somebody who
@@ -149,4 +151,17 @@ func Tile(ctx context.Context, r Reader, path string) ([]byte, error) {
 		return nil, fmt.Errorf("audit tile %q: %w", path, err)
 	}
 	return b, nil
+}
+
+// CheckDetails returns nil if these are the details of the entry with this leaf.
+// The error wraps [ErrTampered].
+func CheckDetails(leaf, salt, payload []byte) error {
+	ev, err := ParseLeaf(leaf)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	if ev.Payload == (warden.Digest{}) || commit(salt, payload) != ev.Payload {
+		return fmt.Errorf("%w: the details are not those of entry %d", ErrTampered, ev.Index)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -143,6 +144,8 @@ type Service struct {
 	cfg  Config
 	pack *zstd.Encoder
 	open *zstd.Decoder
+
+	window window
 }
 
 // New checks cfg. It starts nothing.
@@ -160,6 +163,8 @@ func New(cfg Config) (*Service, error) {
 	}
 	return &Service{cfg: cfg, pack: pack, open: open}, nil
 }
+
+const trafficAction = "gateway.traffic" // of entries that prove batches
 
 // gatewayService is who writes batches.
 func gatewayService() warden.Principal { return warden.Principal{ID: "service:gateway"} }
@@ -201,7 +206,7 @@ func (s *Service) Keep(ctx context.Context, replica string, records []Record) er
 	b.Packed = s.pack.EncodeAll(lines.Bytes(), nil)
 	used := sums(records)
 	err = s.cfg.Store.UpdateTraffic(ctx, func(tx Tx) error {
-		ev, err := s.cfg.Log.Append(ctx, tx, warden.Event{Actor: gatewayService(), Action: "gateway.traffic", Object: warden.Ref{Kind: "gateway", ID: replica}}, map[string]any{
+		ev, err := s.cfg.Log.Append(ctx, tx, warden.Event{Actor: gatewayService(), Action: trafficAction, Object: warden.Ref{Kind: "gateway", ID: replica}}, map[string]any{
 			"replica": replica, "first": b.First, "count": b.Count, "root": hex.EncodeToString(b.Root[:]), "from": b.From, "until": b.Until,
 		})
 		if err != nil {
@@ -306,6 +311,12 @@ type Exchange struct {
 	Running bool   `json:"running"` // it was admitted, and no end is known
 }
 
+// A Cursor is a place among the records, from the newest to the oldest.
+type Cursor struct {
+	Entry uint64 // of the audit log
+	Line  int    // of its batch: older ones are below
+}
+
 // A Query selects exchanges. Empty fields select all.
 type Query struct {
 	From, Until      time.Time
@@ -313,63 +324,112 @@ type Query struct {
 	Request          string // beginning of an id
 	Blocked          bool   // refused, or denied or changed by a guard
 	Limit            int
-	Before           uint64 // audit entry: older ones only
+	Before           Cursor // older ones only; zero: the newest
 }
 
 // Bounds of a query.
 const (
 	MaxExchanges = 1000
-	batchesRead  = 200 // at most, for one answer
+	batchesRead  = 200  // at once
+	batchesMost  = 2000 // for one answer
 )
 
-// Exchanges returns what a query selects, newest first, and from which audit
-// entry on older ones go on; 0: there are none.
-func (s *Service) Exchanges(ctx context.Context, q Query) (out []Exchange, next uint64, err error) {
+// errStop ends a walk over batches.
+var errStop = errors.New("enough")
+
+// batches calls do for the batches of a time, newest first, from an entry down.
+// At most so many are read.
+func (s *Service) batches(ctx context.Context, from, until time.Time, before uint64, most int, do func(b Batch, lines [][]byte) error) (all bool, err error) {
+	for n := 0; n < most; {
+		bs, err := s.cfg.Store.Batches(ctx, from, until, before, batchesRead)
+		if err != nil {
+			return false, err
+		}
+		for _, b := range bs {
+			lines, err := s.unpack(b)
+			if err == nil {
+				err = do(b, lines)
+			}
+			if errors.Is(err, errStop) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			before = b.Entry
+		}
+		if n += len(bs); len(bs) < batchesRead {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (b Batch) record(line []byte) (r Record, err error) {
+	if err = json.Unmarshal(line, &r); err != nil {
+		err = fmt.Errorf("records of audit entry %d: %w", b.Entry, err)
+	}
+	return r, err
+}
+
+// Exchanges returns what a query selects, newest first, and where older ones go
+// on; zero: there are none. Exchanges that are not known to have ended are told
+// on the first page only: there all ends are at hand.
+func (s *Service) Exchanges(ctx context.Context, q Query) (out []Exchange, next Cursor, err error) {
 	if q.Limit <= 0 || q.Limit > MaxExchanges {
 		q.Limit = 100
 	}
 	if q.Until.IsZero() {
 		q.Until = s.cfg.Now().Add(time.Minute)
 	}
-	bs, err := s.cfg.Store.Batches(ctx, q.From, q.Until, q.Before, batchesRead)
-	if err != nil {
-		return nil, 0, err
+	before := q.Before.Entry
+	if q.Before.Line > 0 {
+		before++
 	}
-	first := map[string]int{} // exchanges whose admission is still to be found
-	for _, b := range bs {
-		if len(out) >= q.Limit && len(first) == 0 {
-			return out, next, nil
-		}
-		lines, err := s.unpack(b)
-		if err != nil {
-			return nil, 0, err
-		}
-		next = b.Entry
-		for _, line := range slices.Backward(lines) {
-			var r Record
-			if err := json.Unmarshal(line, &r); err != nil {
-				return nil, 0, fmt.Errorf("records of audit entry %d: %w", b.Entry, err)
-			}
-			if r.Step == Admitted {
-				if i, ok := first[r.Request]; ok {
-					out[i].complete(r)
-					delete(first, r.Request)
-					continue
-				}
-			}
-			if len(out) >= q.Limit || !q.selects(r) {
+	var (
+		first = map[string]int{}  // exchanges whose admission is still to be found
+		ended = map[string]bool{} // those whose end was seen
+		last  Cursor              // of the oldest record that was looked at
+	)
+	all, err := s.batches(ctx, q.From, q.Until, before, batchesMost, func(b Batch, lines [][]byte) error {
+		for i, line := range slices.Backward(lines) {
+			if b.Entry == q.Before.Entry && i >= q.Before.Line {
 				continue
 			}
-			if r.Step == Finished {
-				first[r.Request] = len(out)
+			full := len(out) >= q.Limit
+			if full && next == (Cursor{}) {
+				next = last
 			}
-			out = append(out, Exchange{Record: r, Entry: b.Entry, Replica: b.Replica, Running: r.Step == Admitted})
+			if full && len(first) == 0 {
+				return errStop
+			}
+			last = Cursor{b.Entry, i}
+			r, err := b.record(line)
+			if err != nil {
+				return err
+			}
+			at, seen := first[r.Request]
+			switch {
+			case r.Step == Admitted && seen:
+				out[at].complete(r)
+				delete(first, r.Request)
+			case r.Step == Admitted && (ended[r.Request] || q.Before != (Cursor{})), full, !q.selects(r):
+			default:
+				if r.Step == Finished {
+					first[r.Request] = len(out)
+				}
+				out = append(out, Exchange{Record: r, Entry: b.Entry, Replica: b.Replica, Running: r.Step == Admitted})
+			}
+			if r.Step != Admitted {
+				ended[r.Request] = true
+			}
 		}
+		return nil
+	})
+	if !all && next == (Cursor{}) {
+		next = last
 	}
-	if len(bs) < batchesRead {
-		next = 0
-	}
-	return out, next, nil
+	return out, next, err
 }
 
 // Lines returns all records of a step that are kept, oldest first, as JSON.
@@ -426,42 +486,43 @@ type Proof struct {
 
 // Prove returns proofs of the records of one exchange, newest first.
 func (s *Service) Prove(ctx context.Context, request string) ([]Proof, error) {
-	bs, err := s.cfg.Store.Batches(ctx, time.Time{}, s.cfg.Now().Add(time.Minute), 0, 100_000)
-	if err != nil {
-		return nil, err
-	}
 	var out []Proof
-	for _, b := range bs {
-		lines, err := s.unpack(b)
-		if err != nil {
-			return nil, err
-		}
+	_, err := s.batches(ctx, time.Time{}, s.cfg.Now().Add(time.Minute), 0, math.MaxInt, func(b Batch, lines [][]byte) error {
 		for i, line := range lines {
 			if !bytes.Contains(line, []byte(`"request":"`+request+`"`)) {
 				continue
 			}
-			tree, err := treeOf(lines)
+			p, err := prove(b, lines, i)
 			if err != nil {
-				return nil, err
-			}
-			path, err := tlog.ProveRecord(int64(len(lines)), int64(i), tree)
-			if err != nil {
-				return nil, err
-			}
-			p := Proof{Entry: b.Entry, Index: i, Count: len(lines), Root: hex.EncodeToString(b.Root[:]), Record: line, Path: []string{}}
-			for _, h := range path {
-				p.Path = append(p.Path, hex.EncodeToString(h[:]))
+				return err
 			}
 			out = append(out, p)
 		}
-		if len(out) > 0 && out[len(out)-1].admits() {
-			return out, nil
+		if slices.ContainsFunc(out, Proof.admits) {
+			return errStop
 		}
+		return nil
+	})
+	if err == nil && len(out) == 0 {
+		err = ErrNoRecord
 	}
-	if len(out) == 0 {
-		return nil, ErrNoRecord
+	return out, err
+}
+
+func prove(b Batch, lines [][]byte, i int) (Proof, error) {
+	tree, err := treeOf(lines)
+	if err != nil {
+		return Proof{}, err
 	}
-	return out, nil
+	path, err := tlog.ProveRecord(int64(len(lines)), int64(i), tree)
+	if err != nil {
+		return Proof{}, err
+	}
+	p := Proof{Entry: b.Entry, Index: i, Count: len(lines), Root: hex.EncodeToString(b.Root[:]), Record: lines[i], Path: []string{}}
+	for _, h := range path {
+		p.Path = append(p.Path, hex.EncodeToString(h[:]))
+	}
+	return p, nil
 }
 
 func (p Proof) admits() bool {

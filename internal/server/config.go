@@ -59,11 +59,14 @@ type LimitsConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Data: ".data", Demo: true, Roles: Roles(), Queue: QueueConfig{Replicas: 3},
-		API:     APIConfig{Listen: "127.0.0.1:8080"},
-		Access:  AccessConfig{OIDC: OIDCConfig{Scopes: []string{}, RoleMap: map[string][]string{}, AllowedDomains: []string{}}, Workloads: []WorkloadConfig{}},
-		Gateway: GatewayConfig{Listen: "127.0.0.1:8081", Limits: []LimitConfig{}, Routes: []RouteConfig{}},
-		Admin:   AdminConfig{Listen: "127.0.0.1:9090"},
-		Limits:  LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
+		API:    APIConfig{Listen: "127.0.0.1:8080"},
+		Access: AccessConfig{OIDC: OIDCConfig{Scopes: []string{}, RoleMap: map[string][]string{}, AllowedDomains: []string{}}, Workloads: []WorkloadConfig{}},
+		Gateway: GatewayConfig{
+			Listen: "127.0.0.1:8081", Limits: []LimitConfig{}, Routes: []RouteConfig{}, Credentials: map[string]string{},
+			Private: []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0.0/8", "::1/128"},
+		},
+		Admin:  AdminConfig{Listen: "127.0.0.1:9090"},
+		Limits: LimitsConfig{MaxBlob: 1 << 40, Workers: 2, ScanDays: 90, Shutdown: 10 * time.Second},
 	}
 }
 
@@ -177,6 +180,9 @@ func (c Config) Check() error {
 	}
 	if err := c.Gateway.TLS.check(); err != nil {
 		return configError("gateway.tls", err)
+	}
+	if err := c.Gateway.checkStored(); err != nil {
+		return err
 	}
 	if _, err := c.limits(); err != nil {
 		return err

@@ -136,7 +136,7 @@ func (d *demo) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stand-in upstream: %w", err)
 	}
-	if err := d.s.gateway.SetRoutes(true, demoRoutes("http://"+l.Addr().String()+"/v1")...); err != nil {
+	if err := d.s.gateway.SetRoutes(gateway.FromDemo, demoRoutes("http://"+l.Addr().String()+"/v1")...); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	srv := &http.Server{Handler: standIn(), ReadHeaderTimeout: 5 * time.Second}
@@ -225,7 +225,7 @@ func (d *demo) Remove(ctx context.Context, actor warden.Principal) (api.DemoSumm
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var sum api.DemoSummary
-	if err := d.s.gateway.SetRoutes(true); err != nil {
+	if err := d.s.gateway.SetRoutes(gateway.FromDemo); err != nil {
 		return sum, err
 	}
 	d.close()

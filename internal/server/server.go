@@ -71,7 +71,9 @@ type Server struct {
 	login     *idp.Provider // nil: none is configured
 	workloads *idp.Workloads
 	gateway   *gateway.Gateway
+	stored    storedRoutes
 	traffic   *monitor.Service
+	archive   *monitor.Archive
 	metrics   *prometheus.Registry
 	demo      *demo
 	log       *audit.Log
@@ -122,7 +124,7 @@ func Open(ctx context.Context, cfg Config, opts Options) (_ *Server, err error) 
 		return nil, err
 	}
 	// A server whose trust store or policies cannot be read does not start.
-	return s, s.judge.Refresh(ctx)
+	return s, errors.Join(s.judge.Refresh(ctx), s.loadRoutes(ctx))
 }
 
 func (s *Server) compose(policies *policy.Set) (err error) {
@@ -165,6 +167,9 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if s.traffic, err = monitor.New(monitor.Config{Store: s.store, Log: s.log, Now: o.Now}); err != nil {
 		return err
 	}
+	if s.archive, err = monitor.NewArchive(s.store, s.keys.pepper, o.Log); err != nil {
+		return err
+	}
 	limits, err := s.cfg.limits()
 	if err != nil {
 		return err
@@ -174,7 +179,7 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		shared = s.queue.Counters()
 	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Shared: shared, Metrics: s.metrics, Peer: s.cfg.Gateway.TLS.peer,
+		Shared: shared, Metrics: s.metrics, Archive: s.archive, Peer: s.cfg.Gateway.TLS.peer,
 		Registry: s.registry, Judge: s.judge, Access: s.access, Traffic: s.traffic, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
 	})
 	if err != nil {
@@ -184,7 +189,10 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.gateway.SetRoutes(false, routes...); err != nil {
+	if err := s.gateway.SetRoutes(gateway.FromConfig, routes...); err != nil {
+		return err
+	}
+	if err := s.openRoutes(); err != nil {
 		return err
 	}
 	if s.cfg.Demo && len(s.cfg.Roles) == len(Roles()) { // it plays all of them
@@ -387,29 +395,15 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 	cfg := api.Config{
 		Registry: s.registry, Judge: s.judge, Governor: s.governor, Person: s.person, Blobs: s.blobs, Uploads: s.blobs, Access: s.access, Verifier: s.keys.verifier, Witnesses: s.witnesses, VerifierKey: s.keys.verifierKey,
-		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Login: s.login, Workloads: s.workloads, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
+		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Login: s.login, Workloads: s.workloads, Archive: s.archive, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
 		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
+	}
+	cfg.Traffic, cfg.Stored = s.traffic, s.stored.svc
+	if s.cfg.does(RoleGateway) {
+		cfg.Accounts, cfg.Running = s.gateway.Accounts, s.gateway.Running
 	}
 	if s.demo != nil {
 		cfg.Demo = s.demo
 	}
 	return cfg
-}
-
-func (s *Server) routes(ctx context.Context) []api.RouteStatus {
-	out := []api.RouteStatus{}
-	if !s.cfg.does(RoleGateway) {
-		return out // others serve them
-	}
-	for _, r := range s.gateway.Routes(ctx) {
-		x := api.RouteStatus{
-			Name: r.Name, Task: "chat", Model: r.Model, Upstream: r.Upstream, Open: r.Open, Reason: r.Reason,
-			Requests: r.Requests, Refused: r.Refused, Tokens: r.Tokens, Last: r.Last, Demo: r.Demo,
-		}
-		if r.Digest != (warden.Digest{}) {
-			x.Digest = r.Digest.String()
-		}
-		out = append(out, x)
-	}
-	return out
 }
