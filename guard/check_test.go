@@ -119,21 +119,25 @@ func TestNothingIsSilent(t *testing.T) {
 	cancel()
 	for _, tt := range []struct {
 		name string
-		ctx  context.Context
+		over bool // the time is over
 		x    *guard.Exchange
 		cfg  guard.Config
 	}{
-		{"messages", t.Context(), many, guard.Config{Limits: guard.Limits{Messages: 4}}},
-		{"parts", t.Context(), many, guard.Config{Limits: guard.Limits{Parts: 4}}},
-		{"text", t.Context(), many, guard.Config{Limits: guard.Limits{Bytes: 9}}},
-		{"unknown", t.Context(), unknown, guard.Config{}},
-		{"image", t.Context(), image, guard.Config{}},
-		{"ended", ended, many, guard.Config{}},
-		{"ended_external", ended, many, guard.Config{External: true}},
-		{"encoded_too_deep", t.Context(), exchange(chat.User, onion(5)), guard.Config{}},
+		{"messages", false, many, guard.Config{Limits: guard.Limits{Messages: 4}}},
+		{"parts", false, many, guard.Config{Limits: guard.Limits{Parts: 4}}},
+		{"text", false, many, guard.Config{Limits: guard.Limits{Bytes: 9}}},
+		{"unknown", false, unknown, guard.Config{}},
+		{"image", false, image, guard.Config{}},
+		{"ended", true, many, guard.Config{}},
+		{"ended_external", true, many, guard.Config{External: true}},
+		{"encoded_too_deep", false, exchange(chat.User, onion(5)), guard.Config{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if res := newGuard(t, tt.cfg).Check(tt.ctx, tt.x); res.Complete || len(res.Reasons) == 0 {
+			ctx := t.Context()
+			if tt.over {
+				ctx = ended
+			}
+			if res := newGuard(t, tt.cfg).Check(ctx, tt.x); res.Complete || len(res.Reasons) == 0 {
 				t.Errorf("complete %v, reasons %v", res.Complete, res.Reasons)
 			}
 		})

@@ -85,8 +85,9 @@ func count(t *testing.T, g *guard.Guard, name string) map[int]*tally {
 			n.review++
 		case warden.Redact:
 			n.redact++
-		case warden.Deny:
+		case warden.Deny, warden.Require:
 			n.deny++
+		case warden.Allow:
 		}
 		if !res.Complete {
 			n.incomplete++

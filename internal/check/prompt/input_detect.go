@@ -90,9 +90,8 @@ func hidden(ctx context.Context, p *pass, _ string) error {
 		}
 		t := &in.Texts[i]
 		type sum struct {
-			n    int
-			h    view.Hidden
-			said []string
+			n int
+			h view.Hidden
 		}
 		by := map[view.Class]*sum{}
 		for _, h := range t.View.Hidden {

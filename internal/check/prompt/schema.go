@@ -183,8 +183,7 @@ func (s *shape) fits(raw []byte) error {
 		return errors.New("it is not JSON")
 	}
 	err = s.schema.Validate(doc)
-	var bad *jsonschema.ValidationError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*jsonschema.ValidationError](err); ok {
 		for len(bad.Causes) > 0 {
 			bad = bad.Causes[0]
 		}

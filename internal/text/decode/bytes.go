@@ -391,7 +391,7 @@ func escapes(b []byte, room int) ([]candidate, bool) {
 		if len(b) < 4 {
 			return nil, 0
 		}
-		digits := 0
+		var digits int
 		switch b[1] {
 		case 'x':
 			c, ok := pair(b[2:])

@@ -6,6 +6,7 @@ package decode
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -135,16 +136,13 @@ func inverse(name string) bool { return name == "rot13" || name == "reversed" }
 
 func (r *Result) exceed(format string, args ...any) {
 	why := fmt.Sprintf(format, args...)
-	for _, w := range r.Exceeded {
-		if w == why {
-			return
-		}
+	if !slices.Contains(r.Exceeded, why) {
+		r.Exceeded = append(r.Exceeded, why)
 	}
-	r.Exceeded = append(r.Exceeded, why)
 }
 
 // readable reports whether decoded bytes are text: UTF-8 of which more than 85 %
-// are printed, with a letter in it.
+// are printed, half of which are letters and digits.
 func readable(b []byte) bool {
 	if len(b) < 4 || !utf8.Valid(b) {
 		return false
@@ -155,7 +153,7 @@ func readable(b []byte) bool {
 		if unicode.IsPrint(r) || r == '\n' || r == '\t' || r == '\r' {
 			printed++
 		}
-		if unicode.IsLetter(r) {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
 			letters++
 		}
 	}

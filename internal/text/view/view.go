@@ -361,7 +361,7 @@ func (m *maker) endWord(i int) {
 		case c != 0:
 			out = append(out, c)
 		case r < utf8.RuneSelf:
-			out = append(out, byte(r))
+			out = append(out, byte(r)) //nolint:gosec // ASCII
 		case unicode.IsLetter(r):
 			out = append(out, form(r)...)
 		}
