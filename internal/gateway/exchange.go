@@ -167,6 +167,7 @@ func (g *Gateway) finished(x *exchange) {
 	}
 	g.rec.put(rec)
 	g.capture(x)
+	g.trace(x, x.fault())
 }
 
 // defaultKeep is how long contents are kept where the route does not say.
@@ -211,6 +212,8 @@ func (g *Gateway) turnAway(x *exchange, ref refusal) {
 	rec.Status, rec.Code, rec.Because, rec.Policies, rec.Asked = ref.status, ref.code, ref.because, x.policies, int64(len(x.raw))
 	rec.Guard, rec.Found, rec.Partial = x.effect, x.found, x.partial
 	g.rec.put(rec)
+	x.status = ref.status
+	g.trace(x, ref.code)
 	g.refuse(x, ref)
 }
 

@@ -35,13 +35,15 @@ type Config struct {
 	Traffic  *monitor.Service
 	Now      func() time.Time
 
-	Token   func(ctx context.Context, token string) (access.Identity, error) // who holds a signed token of a provider
-	Peer    func(r *http.Request) (access.Identity, bool)                    // who holds the client certificate of a connection
-	Archive *monitor.Archive                                                 // of contents; nil: no route may keep any
-	Limits  []limit.Rule                                                     // besides those of routes
-	Shared  limit.Shared                                                     // counts with other replicas; nil: there are none
-	Metrics prometheus.Registerer
-	Log     *slog.Logger
+	Token       func(ctx context.Context, token string) (access.Identity, error) // who holds a signed token of a provider
+	Peer        func(r *http.Request) (access.Identity, bool)                    // who holds the client certificate of a connection
+	Archive     *monitor.Archive                                                 // of contents; nil: no route may keep any
+	Tracer      *monitor.Tracer                                                  // nil: no traces
+	TrustTraces bool                                                             // a traceparent of the client is the parent of its span
+	Limits      []limit.Rule                                                     // besides those of routes
+	Shared      limit.Shared                                                     // counts with other replicas; nil: there are none
+	Metrics     prometheus.Registerer
+	Log         *slog.Logger
 	// QueryKeys lets clients of Gemini give their key in the address.
 	QueryKeys bool
 	Waiting   int           // records that may wait to be written; zero: 16,384
@@ -137,6 +139,9 @@ func (g *Gateway) Serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.watch(ctx) })
 	wg.Go(func() { g.rec.run(ctx) })
+	if g.cfg.Tracer != nil {
+		wg.Go(func() { g.cfg.Tracer.Serve(ctx) })
+	}
 	if g.cfg.Archive != nil {
 		wg.Go(func() { g.cfg.Archive.Serve(ctx) })
 	}

@@ -89,7 +89,7 @@ func newRelay(g *Gateway, x *exchange, in *dialect.Stream) (*relay, error) {
 	}
 	r.mode, r.calls = c.Mode, map[chat.Lane]*chat.Part{}
 	var err error
-	r.guard, err = g.watcher(x, c)
+	r.guard, err = g.watcher(x)
 	return r, err
 }
 
@@ -106,7 +106,7 @@ func (g *Gateway) watched(x *exchange, answer bool) *guard.Guard {
 }
 
 // watcher returns the guard of an answer.
-func (g *Gateway) watcher(x *exchange, c *GuardConfig) (*guard.Stream, error) {
+func (g *Gateway) watcher(x *exchange) (*guard.Stream, error) {
 	return g.watched(x, true).Stream(&x.req.Exchange, guard.Result{Restore: x.restore})
 }
 
@@ -508,7 +508,7 @@ func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answe
 		return nil
 	}
 	begun := time.Now()
-	s, err := g.watcher(x, c)
+	s, err := g.watcher(x)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBlocked, err)
 	}

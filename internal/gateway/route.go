@@ -104,7 +104,7 @@ type route struct {
 	Route
 	given   Route // as SetRoutes got it
 	targets []*target
-	broken  atomic.Bool // its guard failed the self-test
+	broken  atomic.Bool      // its guard failed the self-test
 	secret  string           // of the noise on its scores
 	generic *dialect.Dialect // its own; nil: it has none
 

@@ -10,12 +10,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/modelwarden/warden/internal/monitor"
 )
 
 // An AdminConfig configures what operators' tools ask: metrics and health. It
 // says nothing of callers or contents, and changes nothing.
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // host:port; "off": nothing listens
+}
+
+// A TracesConfig says where spans of exchanges go.
+type TracesConfig struct {
+	Endpoint string            `yaml:"endpoint"` // base URL of a collector for OTLP over HTTP; "": no traces
+	Headers  map[string]string `yaml:"headers"`  // field: file:PATH or env:NAME
+	Sample   float64           `yaml:"sample"`   // share of exchanges that went well; the others all go
+	Trust    bool              `yaml:"trust"`    // a traceparent of the client is the parent of its span
+}
+
+// tracer returns nil if there are to be no traces.
+func (s *Server) tracer() (*monitor.Tracer, error) {
+	c := s.cfg.Traces
+	if c.Endpoint == "" {
+		return nil, nil //nolint:nilnil // no traces is a choice
+	}
+	cfg := monitor.TraceConfig{Endpoint: c.Endpoint, Sample: c.Sample, Headers: map[string]string{}, Log: s.opts.Log}
+	for name, ref := range c.Headers {
+		v, err := secret(ref, s.opts.Getenv)
+		if err != nil {
+			return nil, configError("traces.headers."+name, err)
+		}
+		cfg.Headers[name] = v.Reveal()
+	}
+	t, err := monitor.NewTracer(cfg)
+	if err != nil {
+		return nil, configError("traces", err)
+	}
+	return t, nil
 }
 
 const adminOff = "off"

@@ -36,6 +36,7 @@ type Config struct {
 	Access   AccessConfig  `yaml:"access"`
 	Gateway  GatewayConfig `yaml:"gateway"`
 	Admin    AdminConfig   `yaml:"admin"`
+	Traces   TracesConfig  `yaml:"traces"`
 	Limits   LimitsConfig  `yaml:"limits"`
 	Demo     bool          `yaml:"demo"` // demo data may be loaded
 }

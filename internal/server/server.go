@@ -170,6 +170,10 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if s.archive, err = monitor.NewArchive(s.store, s.keys.pepper, o.Log); err != nil {
 		return err
 	}
+	tracer, err := s.tracer()
+	if err != nil {
+		return err
+	}
 	limits, err := s.cfg.limits()
 	if err != nil {
 		return err
@@ -179,7 +183,7 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		shared = s.queue.Counters()
 	}
 	s.gateway, err = gateway.New(gateway.Config{
-		Shared: shared, Metrics: s.metrics, Archive: s.archive, Peer: s.cfg.Gateway.TLS.peer,
+		Shared: shared, Metrics: s.metrics, Archive: s.archive, Tracer: tracer, TrustTraces: s.cfg.Traces.Trust, Peer: s.cfg.Gateway.TLS.peer,
 		Registry: s.registry, Judge: s.judge, Access: s.access, Traffic: s.traffic, Now: o.Now, Log: o.Log, Limits: limits, Token: s.workloads.Identify, QueryKeys: s.cfg.Gateway.QueryKeys,
 	})
 	if err != nil {
