@@ -183,7 +183,7 @@ func TestOneDigest(t *testing.T) {
 	})
 	t.Run("log_is_whole", func(t *testing.T) {
 		p.eventually(3*time.Second, "the last records", func() bool {
-			return strings.Contains(p.must(0, "audit", "list", "--action", "gateway.refuse"), "gateway.refuse")
+			return strings.Contains(p.must(0, "audit", "list", "--action", "gateway.traffic"), "gateway.traffic")
 		})
 		if out := p.must(0, "audit", "verify"); !strings.Contains(out, "whole") {
 			t.Errorf("audit verify says:\n%s", out)
