@@ -237,11 +237,18 @@ func (in *Input) look(ctx context.Context, t *Text) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.View = view.New(t.Source)
-	in.words(t, t.View.Text, false, "", t.View.Source)
+	var err error
+	if t.View, err = view.Make(ctx, t.Source); err != nil {
+		return err
+	}
+	if err := in.words(ctx, t, t.View.Text, false, "", t.View.Source); err != nil {
+		return err
+	}
 	for _, h := range t.View.Hidden {
 		if (h.Class == view.Tags || h.Class == view.Selectors) && utf8.ValidString(h.Text) {
-			in.words(t, []byte(h.Text), false, string(h.Class), func(int, int) (int, int) { return h.Start, h.End })
+			if err := in.words(ctx, t, []byte(h.Text), false, string(h.Class), func(int, int) (int, int) { return h.Start, h.End }); err != nil {
+				return err
+			}
 		}
 	}
 	if t.Origin == chat.Operator {
@@ -257,18 +264,23 @@ func (in *Input) look(ctx context.Context, t *Text) error {
 	}
 	for _, d := range t.Decoded {
 		start, end := t.View.Source(d.Start, d.End)
-		v := view.New(d.Text)
-		in.words(t, v.Text, d.Loose, d.Chain, func(int, int) (int, int) { return start, end })
+		v, err := view.Make(ctx, d.Text)
+		if err != nil {
+			return err
+		}
+		if err := in.words(ctx, t, v.Text, d.Loose, d.Chain, func(int, int) (int, int) { return start, end }); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // words notes what rules of words match in b, a form of t.
-func (in *Input) words(t *Text, b []byte, loose bool, chain string, source func(a, b int) (int, int)) {
+func (in *Input) words(ctx context.Context, t *Text, b []byte, loose bool, chain string, source func(a, b int) (int, int)) error {
 	if t.Origin == chat.Operator {
-		return
+		return ctx.Err()
 	}
-	in.scanner.words.scan(b, loose, func(rule, start, end int) {
+	return in.scanner.words.scan(ctx, b, loose, func(rule, start, end int) {
 		r := &in.scanner.rules[rule]
 		if r.Only == "untrusted" && !t.Untrusted() || chain != "" && len(r.Match) == 0 {
 			return

@@ -44,7 +44,7 @@ func (v *values) add(value, label string) {
 // each calls fn for the atoms and shingles of a text: hosts, addresses, numbers,
 // paths, identifiers, and five words in a row. Views and their letters in lower
 // case are what is compared.
-func each(b []byte, fn func(kind, value string)) {
+func each(ctx context.Context, b []byte, fn func(kind, value string)) {
 	b = bytes.ToLower(b)
 	var words []string
 	var number []byte
@@ -54,7 +54,11 @@ func each(b []byte, fn func(kind, value string)) {
 		}
 		number = number[:0]
 	}
-	for _, token := range bytes.FieldsFunc(b, separates) {
+	n := 0
+	for token := range bytes.FieldsFuncSeq(b, separates) {
+		if n++; n%pace == 0 && ctx.Err() != nil {
+			return
+		}
 		digits, others := 0, 0
 		for _, c := range token {
 			if c >= '0' && c <= '9' {
@@ -69,8 +73,8 @@ func each(b []byte, fn func(kind, value string)) {
 					number = append(number, c)
 				}
 			}
-			if n := count(token); n >= leastDigit {
-				fn("number", string(only(token)))
+			if d := only(token); len(d) >= leastDigit {
+				fn("number", string(d))
 			}
 		} else {
 			flush()
@@ -87,8 +91,6 @@ func each(b []byte, fn func(kind, value string)) {
 	}
 	flush()
 }
-
-func count(b []byte) int { return len(only(b)) }
 
 func only(b []byte) []byte {
 	var out []byte
@@ -165,15 +167,18 @@ func (in *Input) index(ctx context.Context) (read, own *values, err error) {
 		case in.Exchange.Messages[t.Message].Role == chat.Assistant:
 			continue
 		}
-		each(t.View.Text, func(kind, value string) { to.add(kind+" "+value, label) })
+		each(ctx, t.View.Text, func(kind, value string) { to.add(kind+" "+value, label) })
 		for _, d := range t.Decoded {
-			each(d.Text, func(kind, value string) { to.add(kind+" "+value, label) })
+			each(ctx, d.Text, func(kind, value string) { to.add(kind+" "+value, label) })
 		}
 		for _, h := range t.View.Hidden {
 			if h.Class == view.Tags || h.Class == view.Selectors {
-				each([]byte(h.Text), func(kind, value string) { to.add(kind+" "+value, label) })
+				each(ctx, []byte(h.Text), func(kind, value string) { to.add(kind+" "+value, label) })
 			}
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
 	}
 	if read.full || own.full {
 		err = fmt.Errorf("more than %d values to compare: %w", maxValues, detect.ErrLimit)
@@ -270,9 +275,9 @@ func tainted(ctx context.Context, p *pass) error {
 			bad = errors.Join(bad, fmt.Errorf("%s: arguments are not JSON: %w", c.at().Path, cut))
 		}
 		t, guessed := in.declared(c.name)
-		in.flows(p, c, args, own)
+		in.flows(ctx, p, c, args, own)
 		for _, a := range args {
-			kind, label, ok := taintOf(a.value, read, own)
+			kind, label, ok := taintOf(ctx, a.value, read, own)
 			if !ok {
 				continue
 			}
@@ -292,9 +297,9 @@ func tainted(ctx context.Context, p *pass) error {
 
 // taintOf returns the first value in an argument that the model read and nobody
 // else wrote.
-func taintOf(value string, read, own *values) (kind, label string, tainted bool) {
+func taintOf(ctx context.Context, value string, read, own *values) (kind, label string, tainted bool) {
 	v := view.New([]byte(value))
-	each(v.Text, func(k, s string) {
+	each(ctx, v.Text, func(k, s string) {
 		if tainted {
 			return
 		}
@@ -307,7 +312,7 @@ func taintOf(value string, read, own *values) (kind, label string, tainted bool)
 }
 
 // flows reports calls after results that they must not follow.
-func (in *Input) flows(p *pass, c call, args []argument, own *values) {
+func (in *Input) flows(ctx context.Context, p *pass, c call, args []argument, own *values) {
 	for _, f := range in.Config.Flows {
 		if ok, err := path.Match(f.To, c.name); err != nil || !ok {
 			continue
@@ -315,7 +320,7 @@ func (in *Input) flows(p *pass, c call, args []argument, own *values) {
 		for i := range in.Texts {
 			t := &in.Texts[i]
 			from, isTool := strings.CutPrefix(t.Label, "tool:")
-			if ok, err := path.Match(f.From, from); !isTool || err != nil || !ok || t.Message >= c.message || in.meant(f, args, own) {
+			if ok, err := path.Match(f.From, from); !isTool || err != nil || !ok || t.Message >= c.message || in.meant(ctx, f, args, own) {
 				continue
 			}
 			p.Report(ruleFlow, c.at(), "%s after %s", c.name, from)
@@ -326,7 +331,7 @@ func (in *Input) flows(p *pass, c call, args []argument, own *values) {
 
 // meant reports whether the user wrote the value of the argument that a flow
 // makes an exception for.
-func (in *Input) meant(f Flow, args []argument, own *values) bool {
+func (in *Input) meant(ctx context.Context, f Flow, args []argument, own *values) bool {
 	found := false
 	for _, a := range args {
 		if a.path != "/"+f.Unless && !strings.HasPrefix(a.path, "/"+f.Unless+"/") || f.Unless == "" || a.value == f.Unless {
@@ -334,7 +339,7 @@ func (in *Input) meant(f Flow, args []argument, own *values) bool {
 		}
 		ok := false
 		v := view.New([]byte(a.value))
-		each(v.Text, func(k, s string) {
+		each(ctx, v.Text, func(k, s string) {
 			_, mine := own.of[k+" "+s]
 			ok = ok || mine
 		})

@@ -1,6 +1,7 @@
 package prompt
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -139,10 +140,14 @@ type seen struct {
 	start, end int
 }
 
-// scan calls found for what rules match in b.
-func (x *wordIndex) scan(b []byte, loose bool, found func(rule, start, end int)) {
+// scan calls found for what rules match in b, until ctx ends.
+func (x *wordIndex) scan(ctx context.Context, b []byte, loose bool, found func(rule, start, end int)) error {
+	n := 0
 	s := wordScan{x: x, b: b, loose: loose}
 	x.words.Each(b, func(word, start, end int) bool {
+		if n++; n%pace == 0 && ctx.Err() != nil {
+			return false
+		}
 		for i := range x.uses[word] {
 			u := &x.uses[word][i]
 			if u.group < 0 {
@@ -156,6 +161,7 @@ func (x *wordIndex) scan(b []byte, loose bool, found func(rule, start, end int))
 		return true
 	})
 	x.lines(b, found)
+	return ctx.Err()
 }
 
 // hit notes a word of a set, and reports the group if all its sets are near.

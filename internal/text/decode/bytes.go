@@ -3,6 +3,7 @@ package decode
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/hex"
@@ -19,7 +20,7 @@ const (
 
 // runs calls fn for the stretches of b of at least n bytes that are in a set.
 // Lines of at least 60 that follow one another are one.
-func runs(b []byte, n int, in *[256]bool, fn func(start, end int) bool) {
+func runs(ctx context.Context, b []byte, n int, in *[256]bool, fn func(start, end int) bool) {
 	for i := 0; i < len(b); {
 		if !in[b[i]] {
 			i++
@@ -40,7 +41,7 @@ func runs(b []byte, n int, in *[256]bool, fn func(start, end int) bool) {
 			}
 			i, line = k+1, k+1
 		}
-		if i-start >= n && !fn(start, i) {
+		if i-start >= n && (ctx.Err() != nil || !fn(start, i)) {
 			return
 		}
 	}
@@ -70,8 +71,8 @@ func strip(b []byte) []byte {
 	}, b)
 }
 
-func base64s(b []byte, room int) (out []candidate, over bool) {
-	runs(b, least, &inBase64, func(start, end int) bool {
+func base64s(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
+	runs(ctx, b, least, &inBase64, func(start, end int) bool {
 		s := b[start:end]
 		if k := bytes.IndexByte(s, '='); k >= 0 && k < len(s)-2 && s[k+1] != '=' && s[k+1] != '\n' { // "key=c2VjcmV0…"
 			if k >= least {
@@ -194,8 +195,8 @@ func unpack(b []byte, room int) (text []byte, over bool) {
 	return w.Bytes()[:min(int64(room), n)], n > int64(room)
 }
 
-func base32s(b []byte, room int) (out []candidate, over bool) {
-	runs(b, least, &inBase32, func(start, end int) bool {
+func base32s(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
+	runs(ctx, b, least, &inBase32, func(start, end int) bool {
 		s := strip(b[start:end])
 		s = s[:len(s)-spare32(len(s))]
 		if len(s) > room {
@@ -226,8 +227,8 @@ func spare32(n int) int {
 
 // hexes decodes digits in a row, and pairs of them between spaces, colons, or
 // with "0x" or "\x" before them.
-func hexes(b []byte, room int) (out []candidate, over bool) {
-	runs(b, least, &inHex, func(start, end int) bool {
+func hexes(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
+	runs(ctx, b, least, &inHex, func(start, end int) bool {
 		s := b[start:end]
 		if len(s)%2 == 1 {
 			s, end = s[:len(s)-1], end-1
@@ -267,6 +268,9 @@ func hexes(b []byte, room int) (out []candidate, over bool) {
 				return out, true
 			}
 			out = append(out, candidate{start: start, end: last, text: got})
+			if ctx.Err() != nil {
+				return out, over
+			}
 		}
 		i = max(i, start+1)
 		if i == start+1 { // to the next word
@@ -297,12 +301,12 @@ type escape func(b []byte) (text []byte, n int)
 const maxLine = 4096
 
 // unescape decodes lines with at least three escapes that begin with c.
-func unescape(b []byte, c byte, room int, one escape) (out []candidate, over bool) {
+func unescape(ctx context.Context, b []byte, c byte, room int, one escape) (out []candidate, over bool) {
 	const few = 3
 	if bytes.IndexByte(b, c) < 0 {
 		return nil, false
 	}
-	for i := 0; i < len(b); {
+	for i := 0; i < len(b) && ctx.Err() == nil; {
 		end := bytes.IndexByte(b[i:], '\n')
 		if end < 0 {
 			end = len(b)
@@ -351,8 +355,8 @@ func pair(b []byte) (byte, bool) {
 	return nibble(b[0])<<4 | nibble(b[1]), true
 }
 
-func percents(b []byte, room int) ([]candidate, bool) {
-	return unescape(b, '%', room, func(b []byte) ([]byte, int) {
+func percents(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return unescape(ctx, b, '%', room, func(b []byte) ([]byte, int) {
 		if c, ok := pair(b[1:]); ok {
 			return []byte{c}, 3
 		}
@@ -360,8 +364,8 @@ func percents(b []byte, room int) ([]candidate, bool) {
 	})
 }
 
-func quotedPrintable(b []byte, room int) ([]candidate, bool) {
-	return unescape(b, '=', room, func(b []byte) ([]byte, int) {
+func quotedPrintable(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return unescape(ctx, b, '=', room, func(b []byte) ([]byte, int) {
 		if c, ok := pair(b[1:]); ok {
 			return []byte{c}, 3
 		}
@@ -372,8 +376,8 @@ func quotedPrintable(b []byte, room int) ([]candidate, bool) {
 // longestEntity is the longest name of an entity, and the digits of one.
 const longestEntity = 33
 
-func entities(b []byte, room int) ([]candidate, bool) {
-	return unescape(b, '&', room, func(b []byte) ([]byte, int) {
+func entities(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return unescape(ctx, b, '&', room, func(b []byte) ([]byte, int) {
 		n := bytes.IndexByte(b[:min(len(b), longestEntity)], ';')
 		if n < 2 {
 			return nil, 0
@@ -386,8 +390,8 @@ func entities(b []byte, room int) ([]candidate, bool) {
 }
 
 // escapes are those of programs: \x41, \u0041, \U00000041, \101.
-func escapes(b []byte, room int) ([]candidate, bool) {
-	return unescape(b, '\\', room, func(b []byte) ([]byte, int) {
+func escapes(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return unescape(ctx, b, '\\', room, func(b []byte) ([]byte, int) {
 		if len(b) < 4 {
 			return nil, 0
 		}

@@ -61,10 +61,10 @@ type candidate struct {
 }
 
 // A codec finds what it can decode in a text. room is how many bytes it may
-// write; it says so if that is too little.
+// write; it says so if that is too little. When ctx ends it may stop anywhere.
 type codec struct {
 	name string
-	find func(b []byte, room int) (found []candidate, over bool)
+	find func(ctx context.Context, b []byte, room int) (found []candidate, over bool)
 }
 
 var codecs = []codec{
@@ -100,7 +100,10 @@ func Find(ctx context.Context, b []byte, lim Limits) (Result, error) {
 				if in.Loose || strings.HasSuffix(in.Chain, c.name) && inverse(c.name) {
 					continue
 				}
-				found, over := c.find(in.Text, room)
+				found, over := c.find(ctx, in.Text, room)
+				if err := ctx.Err(); err != nil {
+					return res, err
+				}
 				if over {
 					res.exceed("more than %d bytes are encoded", min(lim.Bytes, max(leastBytes, lim.Ratio*len(b))))
 				}

@@ -1,9 +1,12 @@
 package decode
 
-import "bytes"
+import (
+	"bytes"
+	"context"
+)
 
 // binaries decodes groups of eight zeros and ones.
-func binaries(b []byte, room int) (out []candidate, over bool) {
+func binaries(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
 	const bits, few = 8, 4
 	for i := 0; i+bits <= len(b); {
 		if b[i] != '0' && b[i] != '1' {
@@ -28,6 +31,9 @@ func binaries(b []byte, room int) (out []candidate, over bool) {
 				return out, true
 			}
 			out = append(out, candidate{start: start, end: i, text: text})
+			if ctx.Err() != nil {
+				return out, over
+			}
 		}
 		for i < len(b) && (b[i] == '0' || b[i] == '1') {
 			i++
@@ -53,7 +59,7 @@ func octet(b []byte) (v byte, ok bool) {
 const codes = ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. ----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----."
 
 // morse decodes signs between spaces; a slash or more spaces end a word.
-func morse(b []byte, room int) (out []candidate, over bool) {
+func morse(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
 	const few = 8
 	sign := func(c byte) bool { return c == '.' || c == '-' }
 	for i := 0; i < len(b); {
@@ -92,6 +98,9 @@ func morse(b []byte, room int) (out []candidate, over bool) {
 				return out, true
 			}
 			out = append(out, candidate{start: start, end: i, text: text})
+			if ctx.Err() != nil {
+				return out, over
+			}
 		}
 		i = max(i, start+1)
 	}
@@ -121,7 +130,7 @@ func letter(code []byte) byte {
 
 // spaced joins letters with one sign between each: "i g n o r e". Where more
 // signs stand there is the space between words; else that is lost.
-func spaced(b []byte, room int) (out []candidate, over bool) {
+func spaced(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
 	const few = 6
 	for i := 0; i+2 < len(b); {
 		if !isLetter(b[i]) || i > 0 && isLetter(b[i-1]) || !between(b[i+1]) || !isLetter(b[i+2]) || i+3 < len(b) && isLetter(b[i+3]) {
@@ -153,6 +162,9 @@ func spaced(b []byte, room int) (out []candidate, over bool) {
 				return out, true
 			}
 			out = append(out, candidate{start: start, end: i, text: text, loose: spaces == 0})
+			if ctx.Err() != nil {
+				return out, over
+			}
 		}
 	}
 	return out, over
@@ -193,7 +205,7 @@ const (
 )
 
 // segments calls fn for the stretches of b between marks that end what is said.
-func segments(b []byte, fn func(start, end int) bool) {
+func segments(ctx context.Context, b []byte, fn func(start, end int) bool) {
 	for i := 0; i < len(b); {
 		end := i
 		for end < len(b) && end-i < maxLine {
@@ -202,16 +214,16 @@ func segments(b []byte, fn func(start, end int) bool) {
 			}
 			end++
 		}
-		if end-i > shortly && !fn(i, end) {
+		if end-i > shortly && (ctx.Err() != nil || !fn(i, end)) {
 			return
 		}
 		i = end + 1
 	}
 }
 
-func other(b []byte, room int, as *[256]byte, back bool) (out []candidate, over bool) {
+func other(ctx context.Context, b []byte, room int, as *[256]byte, back bool) (out []candidate, over bool) {
 	buf := []byte(nil)
-	segments(b, func(start, end int) bool {
+	segments(ctx, b, func(start, end int) bool {
 		s := b[start:end]
 		now, n := english(s, &plain)
 		if n < shortly || now > few {
@@ -243,16 +255,20 @@ func other(b []byte, room int, as *[256]byte, back bool) (out []candidate, over 
 	return out, over
 }
 
-func rot13(b []byte, room int) ([]candidate, bool) { return other(b, room, &shifted, false) }
+func rot13(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return other(ctx, b, room, &shifted, false)
+}
 
 // reversed works on ASCII, which views are mostly.
-func reversed(b []byte, room int) ([]candidate, bool) { return other(b, room, &plain, true) }
+func reversed(ctx context.Context, b []byte, room int) ([]candidate, bool) {
+	return other(ctx, b, room, &plain, true)
+}
 
 // leet reads segments in which several words have digits or signs between their
 // letters.
-func leet(b []byte, room int) (out []candidate, over bool) {
+func leet(ctx context.Context, b []byte, room int) (out []candidate, over bool) {
 	const words = 2
-	segments(b, func(start, end int) bool {
+	segments(ctx, b, func(start, end int) bool {
 		s := b[start:end]
 		mixed := 0
 		for i := 1; i+1 < len(s) && mixed < words; i++ {

@@ -12,6 +12,7 @@
 package view
 
 import (
+	"context"
 	"sort"
 	"sync"
 	"unicode"
@@ -45,6 +46,7 @@ type Hidden struct {
 // Bounds.
 const (
 	maxMarks   = 4    // on one letter; more are cut
+	pace       = 4096 // bytes read between two looks at the clock
 	maxPayload = 4096 // bytes of one stretch's Text
 )
 
@@ -79,8 +81,20 @@ func New(b []byte) View {
 		return v
 	}
 	m := maker{View: v, src: b, soft: -1}
-	m.make()
+	_ = m.make(nil) // nothing stops it
 	return m.View
+}
+
+// Make is [New] that stops, with its error, when ctx ends.
+func Make(ctx context.Context, b []byte) (View, error) {
+	v := View{source: len(b), valid: true}
+	if Plain(b) {
+		v.Text = b
+		return v, ctx.Err()
+	}
+	m := maker{View: v, src: b, soft: -1}
+	err := m.make(ctx.Err)
+	return m.View, err
 }
 
 // Valid reports whether the source is UTF-8.
@@ -137,11 +151,16 @@ type word struct {
 	runs       int
 }
 
-func (m *maker) make() {
+func (m *maker) make(stop func() error) error {
 	m.Text = make([]byte, 0, len(m.src)+len(m.src)/8)
 	m.first = -1
 	b := m.src
-	for i := 0; i < len(b); {
+	for i, next := 0, 0; i < len(b); {
+		if i >= next && stop != nil {
+			if next = i + pace; stop() != nil {
+				return stop()
+			}
+		}
 		if c := b[i]; c < utf8.RuneSelf {
 			m.ascii(c, i)
 			i++
@@ -163,6 +182,7 @@ func (m *maker) make() {
 		m.hide(Ignorable, m.first, m.last, "")
 	}
 	sort.SliceStable(m.Hidden, func(i, k int) bool { return m.Hidden[i].Start < m.Hidden[k].Start })
+	return nil
 }
 
 // maxIgnorable characters that are not shown may be in a text.
