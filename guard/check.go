@@ -140,7 +140,11 @@ func (c *check) found(f warden.Finding) {
 	}
 	for _, cut := range cuts {
 		if !c.allowed(f.Rule, c.in.At(cut)) {
-			c.res.Edits = append(c.res.Edits, Edit{Message: cut.Message, Part: cut.Part, Start: cut.Start, End: cut.End})
+			e := Edit{Message: cut.Message, Part: cut.Part, Start: cut.Start, End: cut.End}
+			if !prompt.Sums(f.Rule) { // what stands around a marker must not become one
+				e.Text = []byte(" ")
+			}
+			c.res.Edits = append(c.res.Edits, e)
 		}
 	}
 }

@@ -146,8 +146,7 @@ func (a *app) guard(ctx context.Context, f *guardFlags, files []string) error {
 			return out.write(r)
 		})
 	if err := errors.Join(err, out.end()); err != nil {
-		var e *exit
-		if errors.As(err, &e) {
+		if _, ok := errors.AsType[*exit](err); ok {
 			return err
 		}
 		return &exit{exitIncomplete, err}
@@ -195,31 +194,36 @@ func (a *app) guardRows(files []string, row func(guardRow) bool) error {
 		files = []string{"-"}
 	}
 	for _, name := range files {
-		in, lines := io.Reader(a.Stdin), false
-		if name != "-" {
-			file, err := os.Open(name)
-			if err != nil {
-				return &exit{exitUsage, err}
-			}
-			defer file.Close() //nolint:revive // a few files, closed when the command ends
-			in, lines = file, slices.Contains([]string{".jsonl", ".ndjson"}, filepath.Ext(name))
+		if err := a.guardFile(name, row); err != nil {
+			return err
 		}
-		r := bufio.NewReaderSize(in, 64<<10)
-		if head, err := r.Peek(1); name == "-" && err == nil {
-			lines = head[0] == '{'
+	}
+	return nil
+}
+
+func (a *app) guardFile(name string, row func(guardRow) bool) (err error) {
+	in, lines := a.Stdin, false
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return &exit{exitUsage, err}
 		}
-		if !lines {
-			text, err := readText(r)
-			s := string(text)
-			if !row(guardRow{ID: name, Text: &s, err: err}) {
-				return nil
-			}
-			continue
-		}
+		defer func() { _ = file.Close() }() // it was only read
+		in, lines = file, slices.Contains([]string{".jsonl", ".ndjson"}, filepath.Ext(name))
+	}
+	r := bufio.NewReaderSize(in, 64<<10)
+	if head, err := r.Peek(1); name == "-" && err == nil {
+		lines = head[0] == '{'
+	}
+	if lines {
 		if err := readLines(r, row); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+		return nil
 	}
+	text, err := readText(r)
+	s := string(text)
+	row(guardRow{ID: name, Text: &s, err: err})
 	return nil
 }
 

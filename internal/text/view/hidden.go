@@ -54,6 +54,7 @@ func (m *maker) tags(i int) int {
 	}
 	if !flag {
 		m.hide(Tags, start, i, string(said))
+		return i
 	}
 	m.base = 0
 	return i
@@ -116,7 +117,7 @@ func (m *maker) zeroWidth(i int) int {
 		i += n
 		count++
 	}
-	next, _ := utf8.DecodeRune(m.src[i:])
+	next := visible(m.src[i:])
 	switch {
 	case count > 2:
 	case start == 0 && first == 0xfeff:
@@ -136,6 +137,20 @@ func (m *maker) zeroWidth(i int) int {
 	}
 	m.hide(ZeroWidth, start, i, "")
 	return i
+}
+
+// visible returns the next character that is not hidden itself, as far as one
+// looks.
+func visible(b []byte) rune {
+	const far = 64
+	for n := 0; n < far; n++ {
+		r, w := utf8.DecodeRune(b)
+		if w == 0 || !isSelector(r) && !isZeroWidth(r) && !isBidi(r) && (r < 0xe0000 || r > endOfTags) {
+			return r
+		}
+		b = b[w:]
+	}
+	return 'x'
 }
 
 // softly reports whether a soft hyphen after so much divides a word as printers
