@@ -108,6 +108,8 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, do(http.MethodPost, "create-key", "/keys", "Make an access key; its secret is shown once", "access"), s.createKey)
 	huma.Register(h, do(http.MethodDelete, "revoke-key", "/keys/{id}", "End an access key at once", "access"), s.revokeKey)
 
+	huma.Register(h, do(http.MethodPost, "rotate-key", "/keys/{id}/rotate", "Make a new secret with the same rights; the old one ends after an overlap", "access"), s.rotateKey)
+	huma.Register(h, get("review-access", "/access/review", "Rights that nobody uses, and keys that need a person", "access"), s.reviewAccess)
 	huma.Register(h, get("list-users", "/users", "Users with their roles and groups", "access"), s.listUsers)
 	huma.Register(h, do(http.MethodPost, "add-user", "/users", "Make a person known before they first sign in", "access"), s.addUser)
 	huma.Register(h, do(http.MethodPatch, "set-user", "/users/{id}", "Change, disable or enable a user", "access"), s.setUser)

@@ -44,7 +44,8 @@ func stored(ctx context.Context, s *service, do func(by warden.Principal) (route
 	})
 }
 
-type routeInput struct {
+// A RouteInput names a route in the path.
+type RouteInput struct {
 	Name string `path:"name" maxLength:"200"`
 }
 
@@ -56,7 +57,7 @@ type newRouteInput struct {
 }
 
 type setRouteInput struct {
-	routeInput
+	RouteInput
 	Body struct {
 		Config   map[string]any `json:"config,omitempty" doc:"replaces the whole route"`
 		Disabled *bool          `json:"disabled,omitempty"`
@@ -64,7 +65,7 @@ type setRouteInput struct {
 	}
 }
 
-func (s *service) getRoute(ctx context.Context, in *routeInput) (*body[StoredRouteBody], error) {
+func (s *service) getRoute(ctx context.Context, in *RouteInput) (*body[StoredRouteBody], error) {
 	return stored(ctx, s, func(warden.Principal) (route.Route, error) { return s.Stored.Get(ctx, in.Name) })
 }
 
@@ -80,7 +81,7 @@ func (s *service) setRoute(ctx context.Context, in *setRouteInput) (*body[Stored
 	})
 }
 
-func (s *service) removeRoute(ctx context.Context, in *routeInput) (*struct{}, error) {
+func (s *service) removeRoute(ctx context.Context, in *RouteInput) (*struct{}, error) {
 	err := s.may(ctx, policy.Administer)
 	if err == nil && s.Stored == nil {
 		err = &warden.Error{Code: warden.CodeUnavailable, Message: "this server keeps no routes"}

@@ -25,7 +25,7 @@ const gatewayPath = "/api/v1/gateway/"
 
 func newGateway(a *app) *cobra.Command {
 	return group("gateway", "Routes, traffic, use and limits of the inference gateway",
-		newGatewayRoutes(a), newExchanges(a), newExchangeShow(a), newExchangeVerify(a), newUse(a), newLimits(a))
+		newGatewayRoutes(a), newGatewayRoute(a), newExchanges(a), newExchangeShow(a), newExchangeVerify(a), newUse(a), newLimits(a))
 }
 
 func newGatewayRoutes(a *app) *cobra.Command {
