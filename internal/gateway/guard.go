@@ -228,14 +228,16 @@ func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 	return r.release()
 }
 
-// called collects the calls of tools: they are judged whole.
+// called collects what is judged whole: calls of tools, and where all of the
+// answer waits anyway, texts that a schema is for.
 func (r *relay) called(d dialect.Delta) {
-	if d.Lane.Kind != chat.ToolCall {
+	formed := d.Lane.Kind == chat.Text && len(r.x.req.Schema) > 0 && r.mode == Buffer
+	if d.Lane.Kind != chat.ToolCall && !formed {
 		return
 	}
 	p := r.calls[d.Lane]
 	if p == nil {
-		p = &chat.Part{Kind: chat.ToolCall, Call: &chat.Call{}}
+		p = &chat.Part{Kind: d.Lane.Kind, Call: &chat.Call{}}
 		r.calls[d.Lane] = p
 	}
 	if d.Call != nil {
@@ -536,8 +538,10 @@ func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answe
 	if s.Denied() {
 		return errBlocked
 	}
-	if err := g.judge(ctx, x, a.Messages()...); err != nil {
-		return err
+	if len(x.req.Schema) > 0 || slices.ContainsFunc(a.Texts, func(t dialect.Text) bool { return t.Lane.Kind == chat.ToolCall }) {
+		if err := g.judge(ctx, x, a.Messages()...); err != nil {
+			return err
+		}
 	}
 	if c.Mode == Async {
 		return nil
