@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -34,16 +32,6 @@ type demo struct {
 }
 
 func newDemo(s *Server) *demo { return &demo{s: s} }
-
-// demoRoutes are the gateway routes of the demo: one to a harmless model, one to
-// a hostile one, which stays closed.
-func demoRoutes(upstream string) []gateway.Route {
-	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	return []gateway.Route{
-		{Name: "demo-chat", Target: gateway.Target{Model: "demo/chat-base", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback}},
-		{Name: "demo-hostile", Target: gateway.Target{Model: "demo/free-gpt5-weights", Upstream: upstream, UpstreamModel: "stand-in", AllowPrivate: loopback}},
-	}
-}
 
 // Load implements [api.Demo]. Loading twice adds nothing but traffic.
 func (d *demo) Load(ctx context.Context, actor warden.Principal) (api.DemoSummary, error) {
@@ -136,7 +124,11 @@ func (d *demo) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("stand-in upstream: %w", err)
 	}
-	if err := d.s.gateway.SetRoutes(gateway.FromDemo, demoRoutes("http://"+l.Addr().String()+"/v1")...); err != nil {
+	routes, err := demoRoutes("http://" + l.Addr().String())
+	if err == nil {
+		err = d.s.gateway.SetRoutes(gateway.FromDemo, routes...)
+	}
+	if err != nil {
 		return errors.Join(err, l.Close())
 	}
 	srv := &http.Server{Handler: standIn(), ReadHeaderTimeout: 5 * time.Second}
@@ -180,44 +172,6 @@ func (d *demo) close() {
 		d.serving.Wait()
 		d.upstream = nil
 	}
-}
-
-// traffic sends requests through the real gateway and returns how many. That
-// some are refused is what they are for.
-func (d *demo) traffic(ctx context.Context, key access.Secret) (int, error) {
-	base := d.s.gatewayURL.Load()
-	if base == nil {
-		return 0, nil
-	}
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
-	n := 0
-	for i, text := range []string{
-		"What are your opening hours?", "Where is my order?", "How do I return a jacket?", "Do you ship to Norway?", "Summarise your privacy policy.",
-		"Which size fits 184 cm?", "Cancel my newsletter.", "Is the blue one in stock?", "Thank you!",
-	} {
-		route := "demo-chat"
-		if i%3 == 2 {
-			route = "demo-hostile"
-		}
-		body := fmt.Appendf(nil, `{"model":%q,"stream":%t,"messages":[{"role":"user","content":%q}]}`, route, i%2 == 0, text)
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, *base+"/v1/chat/completions", bytes.NewReader(body))
-		if err != nil {
-			return n, err
-		}
-		req.Header.Set("Authorization", "Bearer "+key.Reveal())
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := client.Do(req)
-		if err != nil {
-			return n, fmt.Errorf("demo traffic: %w", err)
-		}
-		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxSecret))
-		if err = errors.Join(err, resp.Body.Close()); err != nil {
-			return n, fmt.Errorf("demo traffic: %w", err)
-		}
-		n++
-	}
-	return n, nil
 }
 
 // Remove implements [api.Demo].

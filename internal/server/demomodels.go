@@ -1,11 +1,6 @@
 package server
 
 import (
-	"encoding/json"
-	"fmt"
-	"net/http"
-	"strings"
-
 	"github.com/modelwarden/warden/internal/format/formattest"
 )
 
@@ -54,37 +49,4 @@ func demoModels() []demoModel {
 		one("demo/chat-leaky", "chat-leaky.gguf", gguf(escape)),
 		one("demo/mystery", "weights.xyz", append([]byte{0xde, 0xad, 0xbe, 0xef, 0, 1, 2, 3}, make([]byte, 64)...)),
 	}
-}
-
-// standIn answers OpenAI chat requests like a model that has little to say.
-func standIn() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req struct {
-			Stream   bool `json:"stream"`
-			Messages []struct {
-				Content string `json:"content"`
-			} `json:"messages"`
-		}
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 8<<20)).Decode(&req); err != nil || len(req.Messages) == 0 {
-			http.Error(w, `{"error":{"message":"bad request","type":"invalid_request_error"}}`, http.StatusBadRequest)
-			return
-		}
-		words := strings.Fields(req.Messages[len(req.Messages)-1].Content)
-		answer := strings.Fields(fmt.Sprintf("I am the stand-in model of the demo and I read %d words.", len(words)))
-		usage := fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`, len(words), len(answer), len(words)+len(answer))
-		if !req.Stream {
-			w.Header().Set("Content-Type", "application/json")
-			fmt.Fprintf(w, `{"id":"demo","object":"chat.completion","model":"stand-in","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":%s}`,
-				strings.Join(answer, " "), usage)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		for _, word := range answer {
-			fmt.Fprintf(w, "data: {\"id\":\"demo\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":%q}}]}\n\n", word+" ")
-			if http.NewResponseController(w).Flush() != nil {
-				return
-			}
-		}
-		fmt.Fprintf(w, "data: {\"id\":\"demo\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":%s}\n\ndata: [DONE]\n\n", usage)
-	})
 }
