@@ -59,7 +59,7 @@ func start(t testing.TB, data string, config ...string) *platform {
 	p := &platform{t: t, data: data, out: &servertest.Buffer{}, logs: &servertest.Buffer{}}
 	os.Remove(filepath.Join(data, "local.json"))
 	p.cmd = exec.Command(binary, append([]string{"serve", "--data", data}, config...)...)
-	p.cmd.Env = append(os.Environ(), "WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0", "WARDEN_ADMIN_LISTEN=127.0.0.1:0")
+	p.cmd.Env = append([]string{"WARDEN_API_LISTEN=127.0.0.1:0", "WARDEN_GATEWAY_LISTEN=127.0.0.1:0", "WARDEN_ADMIN_LISTEN=127.0.0.1:0"}, os.Environ()...) // what a test sets counts
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.logs
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

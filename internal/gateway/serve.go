@@ -36,6 +36,12 @@ func (g *Gateway) Handler() http.Handler {
 		}
 		// The deadline of the request before on this connection may still hold.
 		rc.SetWriteDeadline(begun.Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			// It may have named a length, too, which the server drops unseen: what
+			// follows on this connection is not read, for somebody in between may
+			// have taken it for this body. See RFC 9112, section 6.1.
+			w.Header().Set("Connection", "close")
+		}
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		x := &exchange{id: rand.Text(), w: w, r: r, rc: rc, begun: begun, started: g.cfg.Now()}
 		if isGRPC(r) {
@@ -131,6 +137,10 @@ func (g *Gateway) authenticate(ctx context.Context, x *exchange) *refusal {
 			return nil
 		}
 	}
+	from := clientAddr(x.r)
+	if g.guesses.many(from) {
+		return &refusal{status: http.StatusTooManyRequests, code: "too_many_failures", message: "too many wrong credentials from this address; come again in a minute", retry: time.Minute}
+	}
 	key := g.credential(x)
 	var err error
 	if g.cfg.Token != nil && idp.Token(key) {
@@ -143,6 +153,7 @@ func (g *Gateway) authenticate(ctx context.Context, x *exchange) *refusal {
 	case err == nil:
 		return nil
 	case known && we.Code == warden.CodeUnauthenticated:
+		g.guesses.add(from)
 		return &refusal{status: http.StatusUnauthorized, code: "invalid_api_key", message: "no valid access key"}
 	default:
 		g.cfg.Log.ErrorContext(ctx, "identity cannot be looked up", slog.Any("error", err))

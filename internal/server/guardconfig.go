@@ -2,6 +2,9 @@ package server
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/modelwarden/warden"
@@ -26,7 +29,11 @@ func (c GuardConfig) guard(external bool) (*gateway.GuardConfig, error) {
 		External: external, Rules: map[warden.RuleID]warden.Effect{}, Families: map[string]warden.Effect{},
 		Answers: guard.StreamConfig{URLHosts: c.Links, ImageHosts: c.Images, PhoneRegions: c.Phones, Words: c.Words},
 	}
+	all := guard.Rules()
 	for rule, effect := range c.Rules {
+		if rule == "" || !slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(id warden.RuleID) bool { return strings.HasPrefix(string(id), rule) }) {
+			return nil, fmt.Errorf("rules: no rule is %q or begins so: warden rules lists them", rule) // it would hold for nothing
+		}
 		cfg.Families[rule] = warden.Effect(effect)
 	}
 	for _, a := range c.Allow {

@@ -195,7 +195,7 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		return err
 	}
 	if err := s.gateway.SetRoutes(gateway.FromConfig, routes...); err != nil {
-		return err
+		return configError("gateway.routes", err)
 	}
 	if err := s.openRoutes(); err != nil {
 		return err

@@ -58,6 +58,8 @@ func (n calls) says(c wire.Value, add adder) (int, error) {
 				}
 				add(lane, nil, v, cites...)
 				continue
+			case name == "text" && (v.Kind() == wire.Number || v.Kind() == wire.Bool): // a client that is not strict shows it, and nobody looked at it
+				return 0, errors.New("a text is not one")
 			case name == "functionCall":
 				call := &chat.Call{}
 				call.ID, _ = v.Get("id").Text()
@@ -67,8 +69,12 @@ func (n calls) says(c wire.Value, add adder) (int, error) {
 					return 0, errors.New("too many calls")
 				}
 				args := v.Get("args")
-				if args.Kind() != wire.Object {
+				switch args.Kind() {
+				case wire.Object:
+				case wire.Missing, wire.Null:
 					args = wire.Value{}
+				default: // nobody would look at it
+					return 0, errors.New("args of a call are not an object")
 				}
 				add(lane, call, args)
 				continue

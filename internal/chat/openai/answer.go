@@ -40,8 +40,11 @@ func says(m wire.Value, choice int, cites []dialect.Member, add adder) error {
 		lane := chat.Lane{Choice: choice, Kind: chat.Unknown}
 		switch name {
 		case "content":
-			if v.Kind() == wire.String {
+			switch v.Kind() {
+			case wire.String:
 				lane.Kind = chat.Text
+			case wire.Number, wire.Bool: // a client that is not strict shows it, and nobody looked at it
+				return errors.New("content is not text")
 			}
 		case "reasoning", "reasoning_content":
 			if v.Kind() == wire.String {
