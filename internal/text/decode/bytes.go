@@ -297,55 +297,58 @@ func nibble(c byte) byte {
 // it takes; 0: it is none.
 type escape func(b []byte) (text []byte, n int)
 
-// maxLine is how much of a line is looked at at once.
+// maxLine is how much of a text is looked at at once.
 const maxLine = 4096
 
-// unescape decodes lines with at least three escapes that begin with c.
+// reach is how far apart escapes of one text may stand, and how much of the text
+// around them belongs to it.
+const reach = 64
+
+// unescape decodes stretches with at least three escapes that begin with c.
 func unescape(ctx context.Context, b []byte, c byte, room int, one escape) (out []candidate, over bool) {
 	const few = 3
-	if bytes.IndexByte(b, c) < 0 {
-		return nil, false
-	}
-	for i := 0; i < len(b) && ctx.Err() == nil; {
-		end := bytes.IndexByte(b[i:], '\n')
-		if end < 0 {
-			end = len(b)
-		} else {
-			end += i + 1
+	var text []byte
+	count, first, last, done := 0, 0, 0, 0 // of the stretch: escapes, its place, up to where text has it
+	flush := func() bool {
+		if count < few {
+			return true
 		}
-		end = min(end, i+maxLine)
-		line := b[i:end]
-		if bytes.Count(line, []byte{c}) < few {
-			i = end
+		text = append(text, b[done:min(len(b), last+reach)]...)
+		if !readable(text) {
+			return true
+		}
+		if room -= len(text); room < 0 {
+			return false
+		}
+		out = append(out, candidate{start: first, end: last, text: bytes.Clone(text)})
+		return true
+	}
+	for i := 0; ; {
+		next := bytes.IndexByte(b[i:], c)
+		if next < 0 {
+			break
+		}
+		i += next
+		got, n := one(b[i:])
+		if n == 0 {
+			i++
 			continue
 		}
-		var text []byte
-		count, first, last := 0, -1, 0
-		for k := 0; k < len(line); {
-			if line[k] == c {
-				if got, n := one(line[k:]); n > 0 {
-					text = append(text, got...)
-					if first < 0 {
-						first = k
-					}
-					count++
-					k += n
-					last = k
-					continue
-				}
-			}
-			text = append(text, line[k])
-			k++
-		}
-		if count >= few && readable(text) {
-			if room -= len(text); room < 0 {
+		if count == 0 || i-last > reach || len(text) > maxLine {
+			if !flush() {
 				return out, true
 			}
-			out = append(out, candidate{start: i + first, end: i + last, text: text})
+			if ctx.Err() != nil {
+				return out, false
+			}
+			count, first, done = 0, i, max(0, i-reach)
+			text = text[:0]
 		}
-		i = end
+		text = append(append(text, b[done:i]...), got...)
+		i += n
+		count, last, done = count+1, i, i
 	}
-	return out, false
+	return out, !flush()
 }
 
 func pair(b []byte) (byte, bool) {

@@ -143,7 +143,7 @@ func (m *maker) zeroWidth(i int) int {
 // looks.
 func visible(b []byte) rune {
 	const far = 64
-	for n := 0; n < far; n++ {
+	for range far {
 		r, w := utf8.DecodeRune(b)
 		if w == 0 || !isSelector(r) && !isZeroWidth(r) && !isBidi(r) && (r < 0xe0000 || r > endOfTags) {
 			return r
