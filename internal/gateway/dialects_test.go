@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -413,4 +414,24 @@ func TestFallback(t *testing.T) {
 	if status, _, _ := b.send(key, "/v1/chat/completions", chatBody("m")); status != 502 {
 		t.Errorf("a fallback to a denied model: %d, want 502", status)
 	}
+}
+
+// Whoever tries many keys is not answered any more, for a while.
+func TestGuesses(t *testing.T) {
+	b, up := newBench(t), newDouble(t)
+	up.says(plain, whole)
+	_, key := b.Key([]string{access.RoleClient})
+	statuses := map[int]int{}
+	for range 310 {
+		status, _, _ := b.send("wdn_guess", "/v1/chat/completions", chatBody("good"))
+		statuses[status]++
+	}
+	if statuses[401] != 300 || statuses[429] != 10 {
+		t.Errorf("statuses %v, want 300 times 401 and 10 times 429", statuses)
+	}
+	b.Skip(time.Minute)
+	b.eventually("the gateway to answer again", func() bool {
+		status, _, _ := b.send(key, "/v1/chat/completions", chatBody("good"))
+		return status == 200
+	})
 }

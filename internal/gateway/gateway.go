@@ -64,6 +64,7 @@ type Gateway struct {
 	limits  *limit.Limiter
 	rec     *recorder
 	load    *load
+	guesses *guesses
 	metrics *metrics
 
 	routes     atomic.Pointer[map[string]*route]
@@ -94,7 +95,7 @@ func New(cfg Config) (*Gateway, error) {
 	id := "warden-" + rand.Text()
 	g := &Gateway{
 		cfg: cfg, id: id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
-		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), metrics: m,
+		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), guesses: newGuesses(cfg.Now), metrics: m,
 	}
 	g.grpcDialect = grpcDialect()
 	g.routes.Store(&map[string]*route{})
