@@ -11,7 +11,7 @@ import (
 //
 // Source: Unicode Security Mechanisms, confusables.txt 14.0.0 (UTS #39), the
 // single letters that it gives one ASCII letter for; I is told from l where the
-// letter is a capital. Unicode Licence V3; SHA-256 of the file read:
+// letter is a capital. Under the terms of use of Unicode, Inc.; SHA-256 of the file read:
 // f901938af166c3afa471bd10c224b0979cd024340f290649e16b29f779d48bfe.
 const looks = "" +
 	"A\u0391\u0410\u13aa\u15c5\ua4ee\U000102a0\U00016f40\U0001d6a8\U0001d6e2\U0001d71c\U0001d756\U0001d790" +
