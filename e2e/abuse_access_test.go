@@ -355,7 +355,9 @@ func (a *abused) nothingRuns(t *testing.T) {
 	// Templates are text, on the way there and back.
 	const text = `{{7*7}} ${7*7} <%= 7*7 %> #{7*7} {% include "/etc/passwd" %} {{ config.items() }} $(id) %s%n`
 	said, _ := json.Marshal(text)
-	a.up.says(func(w http.ResponseWriter, _ *http.Request) { reply(w, strings.Replace(whole, `"fine"`, string(said), 1)) })
+	a.up.says(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, strings.Replace(whole, `"fine"`, string(said), 1))
+	})
 	status, answer, _ := a.post("openai", chatOf("openai", text, false))
 	if got := a.up.took(); status != http.StatusOK || len(got) != 1 || !strings.Contains(got[0].body, `{{7*7}} ${7*7}`) || !strings.Contains(answer, string(said)) {
 		t.Errorf("%d %s\n%+v", status, answer, got)

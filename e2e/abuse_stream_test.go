@@ -139,7 +139,9 @@ func (a *abused) brokenStreams(t *testing.T) {
 		if status, _, text, _ := a.send(path, ask); status == http.StatusOK && strings.Contains(text, "4111") {
 			t.Errorf("%s: a number as text passes: %s", s.Name, text)
 		}
-		a.up.says(func(w http.ResponseWriter, _ *http.Request) { reply(w, strings.ReplaceAll(s.Whole, `"WORD"`, "4111111111111111")) })
+		a.up.says(func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, strings.ReplaceAll(s.Whole, `"WORD"`, "4111111111111111"))
+		})
 		path, ask = s.of("g-", s.WholePath, s.WholeAsk)
 		if status, _, text, _ := a.send(path, ask); status == http.StatusOK && strings.Contains(text, "4111") {
 			t.Errorf("%s: a number as text passes whole: %s", s.Name, text)
@@ -171,7 +173,9 @@ func (s spoken) says(text string) string {
 func (a *abused) guardedAlike(t *testing.T) {
 	for _, s := range cases[spoken](t, "streams.yaml") {
 		source := s.says(private)
-		a.up.says(func(w http.ResponseWriter, _ *http.Request) { reply(w, strings.ReplaceAll(s.Whole, "WORD", word(source))) })
+		a.up.says(func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, strings.ReplaceAll(s.Whole, "WORD", word(source)))
+		})
 		path, ask := s.of("g-", s.WholePath, s.WholeAsk)
 		status, _, text, err := a.send(path, ask)
 		one := saidIn(text)
@@ -247,7 +251,9 @@ func (a *abused) guardsFailClosed(t *testing.T) {
 		if !s.Tool {
 			continue
 		}
-		a.up.says(func(w http.ResponseWriter, _ *http.Request) { reply(w, strings.ReplaceAll(s.Whole, "WORD", word(deep))) })
+		a.up.says(func(w http.ResponseWriter, _ *http.Request) {
+			reply(w, strings.ReplaceAll(s.Whole, "WORD", word(deep)))
+		})
 		path, ask := s.of("g-", s.WholePath, s.WholeAsk)
 		if status, _, text, _ := a.send(path, ask); status == http.StatusOK || strings.Contains(text, "karin") {
 			t.Errorf("what no guard could look at passes: %d %s", status, text)

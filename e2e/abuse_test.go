@@ -486,4 +486,3 @@ func bodiesOf(row string) func(*abused, *testing.T) {
 		}
 	}
 }
-
