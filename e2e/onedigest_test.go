@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -48,7 +49,11 @@ func upstream(t *testing.T) string {
 			t.Error("a client's credential reached the upstream")
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprint(w, `{"choices":[{"message":{"role":"assistant","content":"hi"}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`)
+		said := "hi"
+		if body, _ := io.ReadAll(r.Body); strings.Contains(string(body), "guarded") {
+			said = "the card is 4111 1111 1111 1111"
+		}
+		fmt.Fprintf(w, `{"choices":[{"message":{"role":"assistant","content":%q}}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`, said)
 	})}
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Close() })
@@ -68,6 +73,7 @@ func TestOneDigest(t *testing.T) {
   routes:
     - {name: bad, model: team/bad, upstream: %[1]q, allow_private: [127.0.0.0/8]}
     - {name: good, model: team/good@1, upstream: %[1]q, allow_private: [127.0.0.0/8]}
+    - {name: guarded, model: team/good@1, upstream: %[1]q, allow_private: [127.0.0.0/8], guard: {preset: standard, rules: {WDN-EX-502: deny}}}
 `, upstream(t)))
 	p := start(t, "", "--config", config)
 
@@ -156,6 +162,7 @@ func TestOneDigest(t *testing.T) {
 			t.Errorf("wrong key: status %d, want 401", status)
 		}
 	})
+	t.Run("blocked_exchange_is_proven", func(t *testing.T) { checkBlocked(t, p, dir, key) })
 	t.Run("one_finding_group", func(t *testing.T) {
 		var groups listJSON[struct {
 			Rule, Subject, Severity, State string

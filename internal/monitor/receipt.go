@@ -52,7 +52,7 @@ func Prove(ctx context.Context, log audit.Reader, request string, ps []Proof) (R
 
 // Read returns the record that is proven.
 func (p Proof) Read() (r Record, err error) {
-	if err = json.Unmarshal(p.Record, &r); err != nil {
+	if err = json.Unmarshal([]byte(p.Record), &r); err != nil {
 		err = fmt.Errorf("record of audit entry %d: %w", p.Entry, err)
 	}
 	return r, err
@@ -73,7 +73,7 @@ func (r Receipt) Verify(v note.Verifier) ([]Record, error) {
 		}
 		var rec Record
 		leaf := []byte(x.Audit.Leaf)
-		err := errors.Join(x.Proof.Verify(), audit.CheckDetails(leaf, x.Salt, []byte(x.Details)), json.Unmarshal([]byte(x.Details), &details), json.Unmarshal(x.Record, &rec))
+		err := errors.Join(x.Proof.Verify(), audit.CheckDetails(leaf, x.Salt, []byte(x.Details)), json.Unmarshal([]byte(x.Details), &details), json.Unmarshal([]byte(x.Record), &rec))
 		if err == nil {
 			err = x.Audit.Check(leaf, audit.Checkpoint{Note: []byte(x.Audit.Checkpoint)}, v)
 		}

@@ -481,14 +481,14 @@ type Proof struct {
 	Count  int             `json:"count"`
 	Root   string          `json:"root"` // hex
 	Path   []string        `json:"path"` // hex, from the leaf up
-	Record json.RawMessage `json:"record"`
+	Record string   `json:"record"` // the bytes that are hashed, as they are
 }
 
 // Prove returns proofs of the records of one exchange, newest first.
 func (s *Service) Prove(ctx context.Context, request string) ([]Proof, error) {
 	var out []Proof
 	_, err := s.batches(ctx, time.Time{}, s.cfg.Now().Add(time.Minute), 0, math.MaxInt, func(b Batch, lines [][]byte) error {
-		for i, line := range lines {
+		for i, line := range slices.Backward(lines) {
 			if !bytes.Contains(line, []byte(`"request":"`+request+`"`)) {
 				continue
 			}
@@ -518,7 +518,7 @@ func prove(b Batch, lines [][]byte, i int) (Proof, error) {
 	if err != nil {
 		return Proof{}, err
 	}
-	p := Proof{Entry: b.Entry, Index: i, Count: len(lines), Root: hex.EncodeToString(b.Root[:]), Record: lines[i], Path: []string{}}
+	p := Proof{Entry: b.Entry, Index: i, Count: len(lines), Root: hex.EncodeToString(b.Root[:]), Record: string(lines[i]), Path: []string{}}
 	for _, h := range path {
 		p.Path = append(p.Path, hex.EncodeToString(h[:]))
 	}
@@ -527,7 +527,7 @@ func prove(b Batch, lines [][]byte, i int) (Proof, error) {
 
 func (p Proof) admits() bool {
 	var r Record
-	return json.Unmarshal(p.Record, &r) == nil && r.Step != Finished
+	return json.Unmarshal([]byte(p.Record), &r) == nil && r.Step != Finished
 }
 
 // Verify checks that the records of a batch are those that its entry proves.
@@ -544,7 +544,7 @@ func (p Proof) Verify() error {
 	if err != nil || len(root) != tlog.HashSize {
 		return fmt.Errorf("proof: %q is no root", p.Root)
 	}
-	return tlog.CheckRecord(path, int64(p.Count), tlog.Hash(root), int64(p.Index), tlog.RecordHash(p.Record))
+	return tlog.CheckRecord(path, int64(p.Count), tlog.Hash(root), int64(p.Index), tlog.RecordHash([]byte(p.Record)))
 }
 
 // Used returns what was used in the hours of a time.

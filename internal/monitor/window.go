@@ -24,10 +24,10 @@ type Spread struct {
 // until its first byte.
 type Minute struct {
 	At       time.Time `json:"at"`
-	Requests int64     `json:"requests" doc:"that ended"`
-	Refused  int64     `json:"refused" doc:"before they were sent"`
-	Denied   int64     `json:"denied" doc:"by guards, of both"`
-	Redacted int64     `json:"redacted" doc:"answers that guards changed"`
+	Requests int64     `json:"requests" doc:"that ended, or were refused"`
+	Refused  int64     `json:"refused" doc:"of them, before they were sent, by anything but guards"`
+	Denied   int64     `json:"denied" doc:"of them, by guards"`
+	Redacted int64     `json:"redacted" doc:"of them, changed by guards"`
 	Errors   int64     `json:"errors" doc:"of upstreams"`
 	Tokens   int64     `json:"tokens"`
 	Cost     int64     `json:"cost" doc:"millionths of the currency"`
@@ -124,16 +124,17 @@ func (w *window) minute(at time.Time) *Minute {
 }
 
 func (m *Minute) add(r Record) {
-	if r.Guard == warden.Deny {
+	m.Requests++
+	switch {
+	case r.Guard == warden.Deny:
 		m.Denied++
+	case r.Step == Refused:
+		m.Refused++
+	case r.Guard == warden.Redact:
+		m.Redacted++
 	}
 	if r.Step == Refused {
-		m.Refused++
 		return
-	}
-	m.Requests++
-	if r.Guard == warden.Redact {
-		m.Redacted++
 	}
 	if r.End == "upstream_error" || r.End == "cut_upstream" {
 		m.Errors++
@@ -184,6 +185,9 @@ func (h *histogram) spread() Spread {
 	at := func(share float64) int64 {
 		rank := uint64(math.Ceil(share * float64(all)))
 		for i, n := range h {
+			if rank <= uint64(n) && i == 0 { // a microsecond, or nothing
+				return 0
+			}
 			if rank <= uint64(n) {
 				return int64(math.Exp2(float64(i) / perDoubling))
 			}

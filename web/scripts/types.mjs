@@ -31,7 +31,7 @@ function one(type, s) {
     }
     case "object":
       if (s.properties) return `{ ${fields(s).join(" ")} }`;
-      return typeof s.additionalProperties === "object" ? `Record<string, ${typeOf(s.additionalProperties)}>` : "Record<string, unknown>";
+      return typeof s.additionalProperties === "object" ? `{ [key: string]: ${typeOf(s.additionalProperties)} }` : "{ [key: string]: unknown }";
     default:
       return "unknown";
   }

@@ -6,6 +6,7 @@ import "./css/base.css";
 import "./css/frame.css";
 import "./css/parts.css";
 import "./css/detail.css";
+import "./css/gateway.css";
 import "./css/narrow.css";
 
 const root = document.getElementById("app");

@@ -1,0 +1,136 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestConsoleGateway: the pages of the gateway show the traffic of the demo as
+// charts, lead to the exchange that was denied, and are accessible.
+func TestConsoleGateway(t *testing.T) {
+	_, b := console(t)
+	b.show("#/gateway")
+	b.until("+document.querySelector('[data-end=denied]')?.textContent > 0 && +document.querySelector('[data-end=redacted]')?.textContent > 0 && +document.querySelector('[data-end=refused]')?.textContent > 0")
+	b.until("document.querySelectorAll('.columns rect').length > 3 && document.querySelectorAll('.blocks li a').length > 5")
+	b.accessible("gateway")
+
+	b.show("#/gateway/exchanges?blocked=true")
+	b.until("document.querySelectorAll('tr[data-request]').length > 5")
+	denied := eval[string](b, "[...document.querySelectorAll('tr[data-request]')].find(r => r.innerText.includes('denied')).dataset.request")
+	b.accessible("exchanges")
+	b.show("#/gateway/exchanges/" + denied + "?blocked=true")
+	b.until("document.querySelector('[data-exchange=\"" + denied + "\"]')")
+	if text := eval[string](b, "document.querySelector('.panel').innerText"); !strings.Contains(text, "WDN-EX-601") || !strings.Contains(text, "Admitted") || !strings.Contains(text, "Finished") {
+		t.Errorf("the exchange is shown as:\n%s", text)
+	}
+	b.accessible("exchange")
+	b.click("[data-act=proof]")
+
+	b.show("#/gateway/routes")
+	b.until("document.querySelectorAll('[data-route]').length === 4")
+	b.accessible("routes")
+	b.show("#/gateway/limits")
+	b.until("document.querySelectorAll('.accounts [data-use]').length === 4 && document.querySelector('.meter.full')")
+	b.accessible("limits")
+	b.clean()
+}
+
+// TestConsoleRouteForm: an administrator adds a route, sees why one is refused,
+// changes it, switches it off and on, and removes it.
+func TestConsoleRouteForm(t *testing.T) {
+	p, b := console(t)
+	b.show("#/gateway/routes")
+	b.click("[data-act=add-route]")
+	b.until("document.querySelector('dialog[open]')")
+	b.fill("#route-name", "support")
+	b.fill("#route-model", "demo/chat-base")
+	b.fill("#route-upstream", upstream(t))
+	b.fill("#route-credential", "file:/etc/passwd")
+	b.fill("#route-allow_private", "127.0.0.0/8")
+	b.fill("#route-rest", `{"limits": [{"per": "identity", "requests": "10/1m"}]}`)
+	b.accessible("route-form")
+	b.click("dialog button[type=submit]")
+	b.until("document.querySelector('dialog[open]').innerText.includes('gateway.credentials')")
+	time.Sleep(200 * time.Millisecond)
+	b.mu.Lock()
+	b.faults = nil // the refusal was wanted
+	b.mu.Unlock()
+	b.fill("#route-credential", "")
+	b.click("dialog button[type=submit]")
+	b.until("!document.querySelector('dialog[open]') && document.querySelector('[data-route=support]')?.innerText.includes('open')")
+	key := strings.TrimSpace(p.must(0, "access", "key", "create", "--name", "app", "--role", "client"))
+	if status, body := p.chat(key, "support", false); status != http.StatusOK {
+		t.Errorf("the new route answers %d %s", status, body)
+	}
+	b.click("[data-edit=support]")
+	b.until("document.querySelector('#route-rest')?.value.includes('10/1m')")
+	b.fill("#route-rest", `{"limits": [{"per": "identity", "requests": "20/1m"}]}`)
+	b.click("dialog button[type=submit]")
+	b.until("!document.querySelector('dialog[open]') && document.querySelector('[data-route=support]')?.innerText.includes('20 requests')")
+	b.click("[data-turn=support]")
+	b.until("document.querySelector('[data-route=support]')?.innerText.includes('disabled')")
+	if status, _ := p.chat(key, "support", false); status == http.StatusOK {
+		t.Error("a disabled route answers")
+	}
+	b.click("[data-remove=support]")
+	b.click("dialog button[type=submit]")
+	b.until("!document.querySelector('[data-route=support]')")
+	b.clean()
+}
+
+// TestConsoleKeyRotation: a key is rotated on the page of access, and the review
+// of rights is there.
+func TestConsoleKeyRotation(t *testing.T) {
+	p, b := console(t)
+	old := strings.TrimSpace(p.must(0, "access", "key", "create", "--name", "shop", "--role", "reader"))
+	b.show("#/access")
+	b.until("document.querySelector('[data-review]:not([data-review=\"\"])')")
+	b.click("[data-rotate=shop]")
+	b.fill("#access-overlap", "0")
+	b.accessible("rotate")
+	b.click("dialog button[type=submit]")
+	b.until("document.querySelector('dialog[open] [data-secret]')")
+	fresh := eval[string](b, "document.querySelector('[data-secret]').innerText")
+	if a, c := as(p, fresh, "/api/v1/models"), as(p, old, "/api/v1/models"); a != http.StatusOK || c != http.StatusUnauthorized {
+		t.Errorf("the new secret: %d, the old one: %d", a, c)
+	}
+	b.clean()
+}
+
+// checkBlocked sends a request that a guard denies, finds its record, and
+// verifies its proof without the platform.
+func checkBlocked(t *testing.T, p *platform, dir, key string) {
+	status, body := p.chat(key, "guarded", false)
+	if status == http.StatusOK || strings.Contains(body, "4111") {
+		t.Fatalf("the answer with a card number: %d %s", status, body)
+	}
+	var xs listJSON[struct{ Request, Guard string }]
+	p.eventually(3*time.Second, "the record of the blocked exchange", func() bool {
+		p.get("/api/v1/gateway/exchanges?blocked=true&route=guarded", &xs)
+		return len(xs.Items) == 1 && xs.Items[0].Guard == "deny"
+	})
+	proof := filepath.Join(dir, "exchange.json")
+	if out := p.must(0, "gateway", "show", xs.Items[0].Request, "--proof", proof); !strings.Contains(out, "WDN-EX-502") {
+		t.Errorf("gateway show says:\n%s", out)
+	}
+	var cp struct{ Verifier string }
+	p.get("/api/v1/audit/checkpoint", &cp)
+	p.must(0, "gateway", "verify", proof, "--key", cp.Verifier)
+	text, err := os.ReadFile(proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := filepath.Join(dir, "forged-exchange.json")
+	write(t, forged, strings.Replace(string(text), `\"guard\":\"deny\"`, `\"guard\":\"redact\"`, 1))
+	p.must(1, "gateway", "verify", forged, "--key", cp.Verifier)
+	if out := p.must(0, "gateway", "exchanges", "--blocked"); !strings.Contains(out, fmt.Sprint(xs.Items[0].Request)) {
+		t.Errorf("gateway exchanges says:\n%s", out)
+	}
+}
