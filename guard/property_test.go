@@ -99,6 +99,14 @@ func cutsOf(text string, seed uint32) []int {
 	return cuts
 }
 
+// What is not seen goes with the body that it stands in, wherever the text is cut.
+func TestHiddenInABody(t *testing.T) {
+	const text = "-----BEGIN RSA PRIVATE KEY-----\n\u00adA"
+	for i := range len(text) {
+		sameAnyCut(t, t, chat.Lane{Kind: chat.Text}, text, []int{i})
+	}
+}
+
 func TestAnyCut(t *testing.T) {
 	for _, lane := range []chat.Lane{textLane, toolLane, {Kind: chat.Reasoning, Choice: 1}} {
 		t.Run(string(lane.Kind), func(t *testing.T) {

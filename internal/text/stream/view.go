@@ -233,16 +233,14 @@ func (v *View) end(place int64) int64 {
 }
 
 // Released returns the place in the source up to which the text before a place
-// stands.
+// stands. What is not seen right before the place does not yet: it may belong to
+// a body that goes on there.
 func (v *View) Released(place int64) int64 {
 	if place <= 0 {
 		return 0
 	}
 	if m := v.marks[max(0, v.at(place))]; place < v.out && m.zone == bare {
 		return m.src // a number or a name goes as a whole
-	}
-	if place < v.out {
-		return v.start(place)
 	}
 	return v.end(place)
 }
