@@ -54,7 +54,7 @@ func TestConsoleRouteForm(t *testing.T) {
 	b.fill("#route-upstream", upstream(t))
 	b.fill("#route-credential", "file:/etc/passwd")
 	b.fill("#route-allow_private", "127.0.0.0/8")
-	b.fill("#route-rest", `{"limits": [{"per": "identity", "requests": "10/1m"}]}`)
+	b.fill("#route-rest", `{"limits": [{"per": "identity", "requests": "10/1m"}], "capture": {"mode": "redacted"}}`)
 	b.accessible("route-form")
 	b.click("dialog button[type=submit]")
 	b.until("document.querySelector('dialog[open]').innerText.includes('gateway.credentials')")
@@ -69,6 +69,19 @@ func TestConsoleRouteForm(t *testing.T) {
 	if status, body := p.chat(key, "support", false); status != http.StatusOK {
 		t.Errorf("the new route answers %d %s", status, body)
 	}
+	var xs listJSON[struct{ Request, End string }]
+	p.eventually(3*time.Second, "the record of the exchange", func() bool {
+		p.get("/api/v1/gateway/exchanges?route=support", &xs)
+		return len(xs.Items) == 1 && xs.Items[0].End == "complete"
+	})
+	b.show("#/gateway/exchanges/" + xs.Items[0].Request)
+	b.click("[data-act=content]")
+	b.until("[...document.querySelectorAll('pre.said')].some(e => e.innerText.includes('hello'))")
+	b.accessible("content")
+	if out := p.must(0, "gateway", "show", xs.Items[0].Request, "--content"); !strings.Contains(out, "hello") {
+		t.Errorf("gateway show --content says:\n%s", out)
+	}
+	b.show("#/gateway/routes")
 	b.click("[data-edit=support]")
 	b.until("document.querySelector('#route-rest')?.value.includes('10/1m')")
 	b.fill("#route-rest", `{"limits": [{"per": "identity", "requests": "20/1m"}]}`)

@@ -149,7 +149,10 @@ type exchange struct {
 const proofWait = 5 * time.Second // a checkpoint is signed every second
 
 func newExchangeShow(a *app) *cobra.Command {
-	var format, proof string
+	var (
+		format, proof string
+		content       bool
+	)
 	c := formatFlag(&cobra.Command{
 		Use: "show REQUEST", Short: "The records of one exchange; with --proof, proven by the audit log", Args: args(cobra.ExactArgs(1)),
 		Long: "REQUEST is the id that the gateway answers as X-Request-Id. With --proof the way from each record to\n" +
@@ -161,6 +164,13 @@ func newExchangeShow(a *app) *cobra.Command {
 				return err
 			}
 			path := gatewayPath + "exchanges/" + url.PathEscape(x[0])
+			if content {
+				var said monitor.Content
+				if err := cl.call(c.Context(), http.MethodGet, path+"/content", nil, &said); err != nil {
+					return err
+				}
+				return printJSON(a.Stdout, said)
+			}
 			var e exchange
 			if proof == "" {
 				if err := cl.call(c.Context(), http.MethodGet, path, nil, &e); err != nil {
@@ -205,6 +215,7 @@ func newExchangeShow(a *app) *cobra.Command {
 			return err
 		},
 	}, &format)
+	c.Flags().BoolVar(&content, "content", false, "print what was said, as JSON, where the route keeps it; that it was read is recorded")
 	c.Flags().StringVar(&proof, "proof", "", "write the proof to this file, and verify it")
 	return c
 }
