@@ -293,6 +293,9 @@ func (a *abused) keysAreText(t *testing.T) {
 			}
 			names = append(names, n)
 		}
+		if err := rs.Err(); err != nil {
+			t.Fatal(err)
+		}
 		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM access_key").Scan(&rows); err != nil {
 			t.Fatal(err)
 		}
@@ -407,6 +410,9 @@ func (a *abused) everything(t *testing.T) map[string]string {
 		}
 		out[fmt.Sprint("records ", entry)] = string(b)
 	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
 	filepath.WalkDir(a.data, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && d.Name() != "local.json" { // which is the operator's own key
 			if b, err := os.ReadFile(path); err == nil {
@@ -425,9 +431,15 @@ func (a *abused) secretsAreNowhere(t *testing.T) {
 	wrong := "wdn_" + strings.Repeat("b", 26) + "_" + strings.Repeat("wrongcanary", 5)
 	places := func(key string) [][]string {
 		return [][]string{
-			{"/v1/chat/completions", "Authorization", "Bearer " + key}, {"/v1/chat/completions", "Authorization", "Basic " + key}, {"/v1/chat/completions", "Authorization", "Bearer x", "X-Api-Key", key},
-			{"/v1/messages", "Authorization", "", "X-Api-Key", key}, {"/v1beta/models/gemini:generateContent?key=" + key, "Authorization", ""}, {"/v1beta/models/gemini:generateContent", "Authorization", "", "X-Goog-Api-Key", key},
-			{"/v1/" + key, "Authorization", "Bearer " + key}, {"/v1/chat/completions?key=" + key, "User-Agent", key}, {"/v1/chat/completions", "Cookie", "key=" + key, "Via", "1.1 " + key},
+			{"/v1/chat/completions", "Authorization", "Bearer " + key},
+			{"/v1/chat/completions", "Authorization", "Basic " + key},
+			{"/v1/chat/completions", "Authorization", "Bearer x", "X-Api-Key", key},
+			{"/v1/messages", "Authorization", "", "X-Api-Key", key},
+			{"/v1beta/models/gemini:generateContent?key=" + key, "Authorization", ""},
+			{"/v1beta/models/gemini:generateContent", "Authorization", "", "X-Goog-Api-Key", key},
+			{"/v1/" + key, "Authorization", "Bearer " + key},
+			{"/v1/chat/completions?key=" + key, "User-Agent", key},
+			{"/v1/chat/completions", "Cookie", "key=" + key, "Via", "1.1 " + key},
 		}
 	}
 	for _, k := range []string{key, wrong} {

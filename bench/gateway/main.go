@@ -39,7 +39,9 @@ func main() {
 	flag.IntVar(&o.n, "n", 1500, "requests of a round at one at a time")
 	flag.DurationVar(&o.load, "load", 3*time.Second, "time of a round at 32 at a time")
 	flag.IntVar(&o.streams, "streams", 4500, "streams in all, 32 at a time")
-	flag.StringVar(&o.only, "only", "", "names of targets with commas between them; empty: all")
+	flag.DurationVar(&o.hold, "hold", 0, "instead of all else: hold streams open for so long")
+	flag.IntVar(&o.held, "held", 1000, "streams that -hold keeps open at once")
+	flag.StringVar(&o.only, "only", "", "names of targets, without their commas, with commas between them; empty: all")
 	flag.Parse()
 	var err error
 	switch *role {
@@ -63,6 +65,8 @@ type options struct {
 	binary, only       string
 	rounds, n, streams int
 	load               time.Duration
+	hold               time.Duration
+	held               int
 }
 
 // serve listens on a free port and prints its address.
@@ -100,6 +104,9 @@ func mock() http.Handler {
 		if !bytes.Contains(body, []byte(`"stream":true`)) {
 			w.Header().Set("Content-Type", "application/json")
 			w.Write(answer) //nolint:errcheck // the other side went
+			return
+		}
+		if held(w, r, string(body)) {
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -325,6 +332,9 @@ func run(o options) error {
 	ts, err := p.start(o)
 	if err != nil {
 		return err
+	}
+	if o.hold > 0 {
+		return holdAll(os.Stdout, ts, o.held, o.hold)
 	}
 	for round := range o.rounds {
 		for _, t := range ts {

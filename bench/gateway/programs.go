@@ -40,7 +40,7 @@ func (p *programs) self(args ...string) (string, int, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	cmd := exec.Command(exe, args...) //nolint:noctx // it ends with stop
+	cmd := exec.Command(exe, args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return "", 0, err
@@ -55,7 +55,7 @@ func (p *programs) self(args ...string) (string, int, error) {
 }
 
 func (p *programs) run(name string, env []string, args ...string) (int, error) {
-	cmd := exec.Command(name, args...) //nolint:noctx // they end with stop
+	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), env...)
 	log, err := os.Create(filepath.Join(p.dir, filepath.Base(name)+".log"))
 	if err != nil {
@@ -93,7 +93,9 @@ func (p *programs) start(o options) ([]*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := func(name string) bool { return o.only == "" || slices.Contains(strings.Split(o.only, ","), name) }
+	wanted := func(name string) bool {
+		return o.only == "" || slices.Contains(strings.Split(o.only, ","), strings.ReplaceAll(name, ",", ""))
+	}
 	out := []*target{{name: "direct", address: up, pid: pid}}
 	for _, x := range []struct {
 		name  string

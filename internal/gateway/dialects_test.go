@@ -347,6 +347,39 @@ func TestGuardedAnswer(t *testing.T) {
 	})
 }
 
+// A model that gives away what only the operator's text has is cut short.
+func TestCanary(t *testing.T) {
+	b, up := newBench(t), newDouble(t)
+	_, key := b.Key([]string{access.RoleClient})
+	watch, err := guard.New(guard.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.routes(up.URL, gateway.Route{Name: "m", Guard: &gateway.GuardConfig{Guard: watch, Canary: true}})
+	leak := true
+	up.mu.Lock()
+	up.say = func(w http.ResponseWriter, _ *http.Request) { // it says what it was told, or does not
+		text := "fine"
+		if _, rest, ok := strings.Cut(string(up.body), "Reference "); !ok {
+			t.Errorf("no canary in %s", up.body)
+		} else if leak {
+			text, _, _ = strings.Cut(rest, " ")
+		}
+		answer(w, fmt.Sprintf(`{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"it is %s"},"finish_reason":"stop"}]}`, text))
+	}
+	up.mu.Unlock()
+	status, text, _ := b.send(key, "/v1/chat/completions", chatBody("m"))
+	_, sent := up.heard()
+	_, rest, _ := strings.Cut(sent, "Reference ")
+	if word, _, _ := strings.Cut(rest, " "); len(word) != 16 || strings.Contains(text, word) || !strings.Contains(sent, "my secret prompt") {
+		t.Errorf("the word %q came through: %d %s", word, status, text)
+	}
+	leak = false
+	if status, text, _ := b.send(key, "/v1/chat/completions", chatBody("m")); status != 200 || !strings.Contains(text, "it is fine") {
+		t.Errorf("an answer that gives nothing away: %d %s", status, text)
+	}
+}
+
 // A01, A04, A07: limits hold under concurrency, small ones let the first request
 // through, and what is not used comes back.
 func TestLimits(t *testing.T) {

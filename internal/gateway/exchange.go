@@ -60,6 +60,7 @@ type exchange struct {
 	partial []string       // what guards could not look at
 	edits   []guard.Edit   // of the request
 	restore map[string]string
+	canary  string // word that only the operator's text has
 	heard   []byte // of the answer, where the route keeps it
 	deaf    bool   // there was more
 	guarded time.Duration

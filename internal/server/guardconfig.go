@@ -15,7 +15,7 @@ import (
 // guard converts the configuration of a route's guards; nil: none look. External
 // says that others run the model.
 func (c GuardConfig) guard(external bool) (*gateway.GuardConfig, error) {
-	out := &gateway.GuardConfig{Mode: gateway.Mode(c.Mode)}
+	out := &gateway.GuardConfig{Mode: gateway.Mode(c.Mode), Canary: c.Canary}
 	switch out.Mode {
 	case "", gateway.Hold, gateway.Async, gateway.Buffer:
 	default:
@@ -29,7 +29,10 @@ func (c GuardConfig) guard(external bool) (*gateway.GuardConfig, error) {
 		External: external, Rules: map[warden.RuleID]warden.Effect{}, Families: map[string]warden.Effect{},
 		Answers: guard.StreamConfig{URLHosts: c.Links, ImageHosts: c.Images, PhoneRegions: c.Phones, Words: c.Words},
 	}
-	all := guard.Rules()
+	var all map[warden.RuleID]warden.Rule
+	if len(c.Rules) > 0 {
+		all = guard.Rules()
+	}
 	for rule, effect := range c.Rules {
 		if rule == "" || !slices.ContainsFunc(slices.Collect(maps.Keys(all)), func(id warden.RuleID) bool { return strings.HasPrefix(string(id), rule) }) {
 			return nil, fmt.Errorf("rules: no rule is %q or begins so: warden rules lists them", rule) // it would hold for nothing

@@ -220,7 +220,7 @@ type Stream struct {
 // stream of which nothing was sent; whole, if not nil, reports whether the end
 // of the body is proper.
 func NewStream(form Form, body io.Reader, read func(*Event) error, fail func(Problem) []byte, deny func(choices []int) []byte, whole func() bool) *Stream {
-	return &Stream{Form: form, in: bufio.NewReaderSize(body, 16<<10), read: read, deny: deny, fail: fail, over: whole}
+	return &Stream{Form: form, in: bufio.NewReaderSize(body, 4<<10), read: read, deny: deny, fail: fail, over: whole}
 }
 
 // Next returns the next event. After the proper end it is io.EOF; a body that

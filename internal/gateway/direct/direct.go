@@ -160,7 +160,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 		}
 		cn.net = t
 	}
-	cn.in = bufio.NewReaderSize(cn, 8<<10)
+	cn.in = bufio.NewReaderSize(cn, 4<<10)
 	return cn, nil
 }
 
