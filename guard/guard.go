@@ -133,6 +133,14 @@ func (g *Guard) Deciding(decide func(f warden.Finding, effect warden.Effect) war
 	return &other
 }
 
+// Marked returns a guard that does the same and looks for a word which stands in
+// nothing but the operator's text of one exchange.
+func (g *Guard) Marked(canary string) *Guard {
+	other := *g
+	other.cfg.Answers.Canary = canary
+	return &other
+}
+
 func known(e warden.Effect) bool {
 	return slices.Contains([]warden.Effect{warden.Allow, warden.AllowReview, warden.Redact, warden.Deny}, e)
 }

@@ -369,6 +369,7 @@ type GuardConfig struct {
 	Links   []string          `yaml:"links"`    // the same for links
 	Phones  []string          `yaml:"phones"`   // regions whose phone numbers count without a country code
 	Words   int               `yaml:"words"`    // of the system prompt in a row that are a leak; 0: 12, below 0: not looked for
+	Canary  bool              `yaml:"canary"`   // a random word in the system prompt is looked for in the answer; changes the request
 	Unseen  []string          `yaml:"unseen"`   // kinds of content that pass without being looked at: image, audio, file
 	Allow   []AllowConfig     `yaml:"allow"`    // exceptions, each for a time
 	Tools   []ToolConfig      `yaml:"tools"`    // that the model may call
