@@ -164,7 +164,11 @@ func TestExchangeProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, change := range [][2]string{
-		{`\"status\":200`, `\"status\":201`}, {`R0004`, `R0005`}, {`"count":8`, `"count":9`}, {`gateway.traffic`, `gateway.tr4ffic`}, {`"salt":"`, `"salt":"AA`},
+		{`\"status\":200`, `\"status\":201`},
+		{`R0004`, `R0005`},
+		{`"count":8`, `"count":9`},
+		{`gateway.traffic`, `gateway.tr4ffic`},
+		{`"salt":"`, `"salt":"AA`},
 		{`\"count\":8`, `\"count\":7`},
 	} {
 		forged := strings.Replace(string(text), change[0], change[1], 1)

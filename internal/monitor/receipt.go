@@ -73,7 +73,7 @@ func (r Receipt) Verify(v note.Verifier) ([]Record, error) {
 		}
 		var rec Record
 		leaf := []byte(x.Audit.Leaf)
-		err := errors.Join(x.Proof.Verify(), audit.CheckDetails(leaf, x.Salt, []byte(x.Details)), json.Unmarshal([]byte(x.Details), &details), json.Unmarshal([]byte(x.Record), &rec))
+		err := errors.Join(x.Verify(), audit.CheckDetails(leaf, x.Salt, []byte(x.Details)), json.Unmarshal([]byte(x.Details), &details), json.Unmarshal([]byte(x.Record), &rec))
 		if err == nil {
 			err = x.Audit.Check(leaf, audit.Checkpoint{Note: []byte(x.Audit.Checkpoint)}, v)
 		}

@@ -476,11 +476,11 @@ var ErrNoRecord = &warden.Error{Code: warden.CodeNotFound, Message: "no record o
 // A Proof shows that a record is in the audit log: its bytes are leaf Index of a
 // tree of Count leaves (RFC 6962), whose root stands in the payload of an entry.
 type Proof struct {
-	Entry  uint64          `json:"entry"`
-	Index  int             `json:"index"`
-	Count  int             `json:"count"`
-	Root   string          `json:"root"` // hex
-	Path   []string        `json:"path"` // hex, from the leaf up
+	Entry  uint64   `json:"entry"`
+	Index  int      `json:"index"`
+	Count  int      `json:"count"`
+	Root   string   `json:"root"`   // hex
+	Path   []string `json:"path"`   // hex, from the leaf up
 	Record string   `json:"record"` // the bytes that are hashed, as they are
 }
 

@@ -226,9 +226,9 @@ func routeStatus(r gateway.Status) api.RouteStatus {
 	for _, l := range r.Limits {
 		x.Limits = append(x.Limits, l.Text())
 	}
-	if r.Route.Guard != nil {
+	if r.Guard != nil {
 		x.Guard = "standard"
-		if r.Route.Guard.Shadow {
+		if r.Guard.Shadow {
 			x.Guard = "shadow"
 		}
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -66,9 +67,7 @@ func TestStoredRoutes(t *testing.T) {
 		if err := json.Unmarshal([]byte("{"+change+"}"), &c); err != nil {
 			t.Fatal(err)
 		}
-		for k, v := range c {
-			m[k] = v
-		}
+		maps.Copy(m, c)
 		text, _ := json.Marshal(m)
 		if status, detail := add(string(text)); status != http.StatusBadRequest || !strings.Contains(detail, want) || strings.Contains(detail, "upstream-secret") {
 			t.Errorf("%s: %d %q, want %q", change, status, detail, want)

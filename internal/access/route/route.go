@@ -154,7 +154,7 @@ type Change struct {
 func (s *Service) Set(ctx context.Context, name string, c Change, by warden.Principal) (r Route, err error) {
 	var text []byte
 	if c.Config != nil {
-		named := ""
+		var named string
 		if text, named, err = s.canonical(c.Config); err != nil {
 			return r, err
 		}
