@@ -128,6 +128,7 @@ type Tx interface {
 	Directory
 	DirectoryWriter
 	CredentialWriter
+	Key(ctx context.Context, id string) (Key, error)
 }
 
 // A CredentialWriter changes keys, sessions and links.
@@ -381,15 +382,15 @@ func (s *Service) Keys(ctx context.Context) ([]Key, error) { return s.cfg.Store.
 
 // RevokeKey ends a key at once. Revoking twice is no error.
 func (s *Service) RevokeKey(ctx context.Context, id string, by warden.Principal) (Key, error) {
-	k, err := s.cfg.Store.Key(ctx, id)
-	if errors.Is(err, ErrNotFound) {
-		return Key{}, &warden.Error{Code: warden.CodeNotFound, Message: fmt.Sprintf("no key %q", detail(id)), Hint: "list them with: warden access key list", Err: err}
-	}
-	if err != nil || !k.Revoked.IsZero() {
-		return k, err
-	}
-	k.Revoked = s.now()
-	err = s.update(ctx, func(tx Tx) error {
+	var k Key
+	err := s.update(ctx, func(tx Tx) (err error) {
+		if k, err = tx.Key(ctx, id); err != nil {
+			return missing(err, "key", id, "list them with: warden access key list")
+		}
+		if !k.Revoked.IsZero() {
+			return nil
+		}
+		k.Revoked = s.now()
 		if err := tx.PutKey(ctx, k); err != nil {
 			return err
 		}

@@ -27,12 +27,9 @@ func (s *Service) RotateKey(ctx context.Context, id string, overlap time.Duratio
 	secret := encode(random(32))
 	fresh := encode(random(16))
 	err := s.update(ctx, func(tx Tx) error {
-		old, err := s.cfg.Store.Key(ctx, id)
-		if errors.Is(err, ErrNotFound) {
-			return missing(err, "key", id, "list them with: warden access key list")
-		}
+		old, err := tx.Key(ctx, id)
 		if err != nil {
-			return err
+			return missing(err, "key", id, "list them with: warden access key list")
 		}
 		now := s.now()
 		if !old.valid(now) {

@@ -78,6 +78,12 @@ WARDEN_SECTION_KEY (WARDEN_API_LISTEN for api.listen). Routes have no defaults; 
         credential: env:UPSTREAM_KEY        key for the upstream, or file:PATH (default: none)
         allow_private: [10.0.0.0/8]         private ranges the upstream may be in (default: none)
 
+Routes that administrators add at run time (warden gateway route add) say credential: vllm, where
+
+  gateway:
+    credentials: {vllm: env:UPSTREAM_KEY}   names that such routes may use
+    private: [10.0.0.0/8]                   private ranges that their upstreams may be in
+
 Nor has signing in with a provider (OIDC):
 
   access:

@@ -47,6 +47,12 @@ func (s *Store) Key(ctx context.Context, id string) (k access.Key, err error) {
 	return k, notFound(err)
 }
 
+// Key implements [access.Tx].
+func (t *tx) Key(ctx context.Context, id string) (access.Key, error) {
+	k, err := one(ctx, t.conn, readKey, `SELECT `+keyColumns+` FROM access_key WHERE id = $1`, id)
+	return k, notFound(err)
+}
+
 // notFound makes a missing row the error of the access room.
 func notFound(err error) error {
 	if errors.Is(err, registry.ErrNotFound) {

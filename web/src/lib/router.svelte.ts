@@ -73,7 +73,7 @@ export function refHref(ref: string): string {
     case "model":
       return /^[^/]+\/[^/]+$/.test(id) ? modelHref(id) : "";
     case "route":
-      return href(["posture"], { route: id });
+      return href(["gateway", "routes"], { route: id });
     default:
       return "";
   }
