@@ -393,7 +393,7 @@ func (s *Service) Exchanges(ctx context.Context, q Query) (out []Exchange, next 
 	)
 	all, err := s.batches(ctx, q.From, q.Until, before, batchesMost, func(b Batch, lines [][]byte) error {
 		for i, line := range slices.Backward(lines) {
-			if b.Entry == q.Before.Entry && i >= q.Before.Line {
+			if q.Before != (Cursor{}) && b.Entry == q.Before.Entry && i >= q.Before.Line {
 				continue
 			}
 			full := len(out) >= q.Limit

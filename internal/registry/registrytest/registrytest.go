@@ -65,6 +65,13 @@ func (c *Clock) Now() time.Time {
 	return c.at
 }
 
+// Skip moves the clock.
+func (c *Clock) Skip(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
 // Blobs remembers sizes of blobs and not their bytes.
 type Blobs struct {
 	mu sync.Mutex // guards m
