@@ -179,7 +179,7 @@ func (g *Gateway) Ready() map[string]string {
 	if g.cfg.Now().Sub(time.Unix(0, g.fresh.Load())).Abs() > g.cfg.MaxStale {
 		out["registry"] = "it cannot be asked: all routes are closed"
 	}
-	if len(g.rec.places) == cap(g.rec.places) {
+	if g.rec.full() {
 		out["audit"] = "its records cannot be written"
 	}
 	for name, r := range *g.routes.Load() {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,14 +14,19 @@ import (
 // Places are reserved before a request is served, so that a running exchange
 // never waits for the database; when none is left, new requests are refused.
 // Records are never dropped; a killed process loses at most those of the last
-// flushEvery, and their numbers are missing.
+// flushEvery, and their numbers are missing. Handing over a record wakes nobody:
+// the writer looks by itself, or is rung when a batch is full.
 type recorder struct {
 	keep    *monitor.Service
 	log     *slog.Logger
 	replica string
-	number  atomic.Int64
-	places  chan struct{}
-	queue   chan monitor.Record
+	places  int64
+	taken   atomic.Int64 // of places: reserved, or with a record that is not yet written
+	bell    chan struct{}
+
+	mu      sync.Mutex // guards the fields below
+	number  int64
+	waiting []monitor.Record
 }
 
 const (
@@ -32,79 +38,96 @@ const (
 )
 
 func newRecorder(keep *monitor.Service, log *slog.Logger, replica string, places int) *recorder {
-	return &recorder{keep: keep, log: log, replica: replica, places: make(chan struct{}, places), queue: make(chan monitor.Record, places)}
+	return &recorder{keep: keep, log: log, replica: replica, places: int64(places), bell: make(chan struct{}, 1)}
 }
 
 // reserve takes a place for one record, and reports false if there is none.
 func (r *recorder) reserve() bool {
-	select {
-	case r.places <- struct{}{}:
+	if r.taken.Add(1) <= r.places {
 		return true
-	default:
-		return false
 	}
+	r.taken.Add(-1)
+	return false
 }
+
+// full reports whether no place is left.
+func (r *recorder) full() bool { return r.taken.Load() >= r.places }
 
 // put hands over a record for which a place was reserved. It never blocks.
 func (r *recorder) put(rec monitor.Record) {
-	rec.Number = r.number.Add(1)
-	r.queue <- rec
+	r.mu.Lock()
+	r.number++
+	rec.Number = r.number
+	r.waiting = append(r.waiting, rec)
+	full := len(r.waiting) == recordBatch
+	r.mu.Unlock()
+	if full {
+		select {
+		case r.bell <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// take returns the oldest records that wait, at most a batch.
+func (r *recorder) take(batch []monitor.Record) []monitor.Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := min(len(r.waiting), recordBatch)
+	batch = append(batch[:0], r.waiting[:n]...)
+	rest := copy(r.waiting, r.waiting[n:])
+	clear(r.waiting[rest:])
+	r.waiting = r.waiting[:rest]
+	return batch
 }
 
 // run writes until ctx ends and every place is free: exchanges that are cut off
 // at the end have records too.
 func (r *recorder) run(ctx context.Context) {
-	alive := context.WithoutCancel(ctx)
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-r.bell:
+			r.write(ctx)
+		case <-tick.C:
+			r.write(ctx)
+		}
+	}
+	for end := time.Now().Add(lastRecords); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if !r.write(ctx) {
+			return
+		}
+		if r.taken.Load() == 0 {
+			return
+		}
+	}
+	r.log.ErrorContext(ctx, "exchanges did not end in time: their last records are missing", slog.Int64("records", r.taken.Load()))
+}
+
+// write writes all that waits. What cannot be written is tried again until it
+// can; when ctx has ended, once.
+func (r *recorder) write(ctx context.Context) bool {
 	var batch []monitor.Record
-	flush := func(last bool) {
-		for len(batch) > 0 {
-			err := r.keep.Keep(alive, r.replica, batch)
+	for {
+		if batch = r.take(batch); len(batch) == 0 {
+			return true
+		}
+		for {
+			err := r.keep.Keep(context.WithoutCancel(ctx), r.replica, batch)
 			if err == nil {
-				for range batch {
-					<-r.places
-				}
-				batch = batch[:0]
-				return
+				break
 			}
 			r.log.ErrorContext(ctx, "audit records cannot be written", slog.Any("error", err), slog.Int("waiting", len(batch)))
-			if last {
-				return
+			if ctx.Err() != nil {
+				return false
 			}
 			select {
 			case <-ctx.Done():
-				last = true
 			case <-time.After(retryEvery):
 			}
 		}
-	}
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case rec := <-r.queue:
-			if batch = append(batch, rec); len(batch) >= recordBatch {
-				flush(false)
-			}
-		case <-tick.C:
-			flush(false)
-		case <-ctx.Done():
-			end := time.NewTimer(lastRecords)
-			defer end.Stop()
-			for len(r.places) > len(batch) {
-				if len(batch) >= recordBatch {
-					flush(true)
-				}
-				select {
-				case rec := <-r.queue:
-					batch = append(batch, rec)
-					continue
-				case <-end.C:
-					r.log.ErrorContext(ctx, "exchanges did not end in time: their last records are missing", slog.Int("exchanges", len(r.places)-len(batch)))
-				}
-				break
-			}
-			flush(true)
-			return
-		}
+		r.taken.Add(-int64(len(batch)))
 	}
 }
