@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/internal/chat"
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/translate"
 	"github.com/modelwarden/warden/internal/chat/wire"
@@ -240,7 +242,7 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 		return
 	}
 	if resp.StatusCode >= 400 {
-		body, err = x.upstreamError(body, resp.StatusCode)
+		body, err = g.upstreamError(x, body, resp.StatusCode)
 	} else {
 		body, err = g.answer(ctx, x, resp, body)
 	}
@@ -308,32 +310,57 @@ var (
 	errBlocked = errors.New("a guard does not let the answer pass")
 )
 
-// acceptable checks that body is a whole error of the dialect.
-func (x *exchange) acceptable(body []byte) error {
+// acceptable returns the root of body if that is a whole error of the dialect.
+func (x *exchange) acceptable(body []byte) (wire.Value, error) {
 	lim := wire.DefaultLimits()
-	lim.Bytes, lim.Keep = maxError, 2
+	lim.Bytes = maxError
 	doc, err := wire.Parse(body, lim)
 	switch {
 	case err != nil:
-		return err
+		return wire.Value{}, err
 	case doc.Root().Kind() != wire.Object || !x.target.dialect.Failed(doc.Root()):
-		return errors.New("an error that is not of the dialect")
+		return wire.Value{}, errors.New("an error that is not of the dialect")
 	case x.leaks(body):
-		return errSecret
+		return wire.Value{}, errSecret
 	}
-	return nil
+	return doc.Root(), nil
 }
 
 // upstreamError returns the body of an upstream's error, in the client's
-// dialect. Of another dialect's only the status is told.
-func (x *exchange) upstreamError(body []byte, status int) ([]byte, error) {
-	if err := x.acceptable(body); err != nil {
+// dialect. Only the status is told of another dialect's, of one that a guard
+// does not let pass as it is, and of a failure of the upstream itself, which can
+// name hosts of the inside.
+func (g *Gateway) upstreamError(x *exchange, body []byte, status int) ([]byte, error) {
+	root, err := x.acceptable(body)
+	if err != nil {
 		return nil, err
 	}
-	if x.dialect == x.target.dialect {
+	if x.dialect == x.target.dialect && status < 500 && g.passes(x, dialect.Strings(root)) {
 		return body, nil
 	}
 	return x.dialect.Error(dialect.Problem{Status: status, Code: "upstream_refused", Message: fmt.Sprintf("the upstream of this model answers with status %d", status)}), nil
+}
+
+// passes reports whether a guard lets text pass as it is.
+func (g *Gateway) passes(x *exchange, text []byte) bool {
+	if x.route.Guard == nil || len(text) == 0 {
+		return true
+	}
+	s, err := g.watcher(x)
+	if err != nil {
+		return false
+	}
+	lane := chat.Lane{Kind: chat.Text}
+	_, err = s.Write(lane, text)
+	if err == nil {
+		_, err = s.Close(lane)
+	}
+	res := s.Finish()
+	x.note(res)
+	if x.route.Guard.Mode == Async {
+		return true
+	}
+	return (err == nil || x.route.Guard.AllowIncomplete) && rank(res.Effect) <= rank(warden.AllowReview)
 }
 
 // answer reads a whole answer, looks at it and returns what is given out: the
