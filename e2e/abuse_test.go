@@ -29,12 +29,13 @@ const canary = "upstream-canary-8f3a91c27b"
 // that the test plays.
 type abused struct {
 	*platform
-	t     *testing.T
-	admin string // base URL of metrics and health
-	key   string // of a client
-	keyID string
-	up    *mock
-	evil  *mock // must never be asked
+	t         *testing.T
+	elsewhere *http.Client // when set, requests come from another address
+	admin     string       // base URL of metrics and health
+	key       string       // of a client
+	keyID     string
+	up        *mock
+	evil      *mock // must never be asked
 }
 
 // A mock is a server that says what it is told, and keeps what it heard.
@@ -199,7 +200,11 @@ func (a *abused) send(path, body string, headers ...string) (int, http.Header, s
 	if host := req.Header.Get("Host"); host != "" {
 		req.Host = host
 	}
-	resp, err := client.Do(req)
+	use := client
+	if a.elsewhere != nil {
+		use = a.elsewhere
+	}
+	resp, err := use.Do(req)
 	if err != nil {
 		a.t.Errorf("%s: %v", path, err)
 		return 0, http.Header{}, "", err
@@ -214,6 +219,21 @@ func (a *abused) post(_ string, body string) (int, string, error) {
 	status, _, text, err := a.send("/v1/chat/completions", body)
 	return status, text, err
 }
+
+// away makes requests come from another address of this machine until the
+// returned function is called: wrong credentials are counted by address.
+func (a *abused) away() (back func()) {
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 7, byte(addresses.Add(1)%200+1), 1)}}
+	tr := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
+	a.elsewhere = &http.Client{Timeout: time.Minute, Transport: tr, CheckRedirect: client.CheckRedirect}
+	return func() {
+		tr.CloseIdleConnections()
+		a.elsewhere = nil
+	}
+}
+
+// addresses counts those that were used.
+var addresses atomic.Int32
 
 // metric returns a value of the metrics, 0 if it is not there.
 func (a *abused) metric(name string) float64 {

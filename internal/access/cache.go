@@ -88,6 +88,22 @@ func (c *Cache) current() (directoryState, bool) {
 	return c.state, fresh && c.state.here == c.svc.changes.Load()
 }
 
+// Remembers reports whether a key or token was accepted lately, so that nothing
+// has to be looked up or verified to accept it again.
+func (c *Cache) Remembers(text string) bool {
+	sum := sha256.Sum256([]byte(text))
+	id, _, isKey := parse(text)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	state, usable := c.current()
+	if !isKey {
+		t, found := c.tokens[sum]
+		return usable && found && t.state == state
+	}
+	k, found := c.keys[id]
+	return usable && found && k.state == state && subtle.ConstantTimeCompare(sum[:], k.proven[:]) == 1
+}
+
 // Key is [Service.Key].
 func (c *Cache) Key(ctx context.Context, text string) (Identity, error) {
 	id, secret, ok := parse(text)

@@ -137,11 +137,11 @@ func (g *Gateway) authenticate(ctx context.Context, x *exchange) *refusal {
 			return nil
 		}
 	}
-	from := clientAddr(x.r)
-	if g.guesses.many(from) {
+	from, key := clientAddr(x.r), g.credential(x)
+	// Behind one address there may be many clients: whoever is known goes on.
+	if g.guesses.many(from) && !g.keys.Remembers(key) {
 		return &refusal{status: http.StatusTooManyRequests, code: "too_many_failures", message: "too many wrong credentials from this address; come again in a minute", retry: time.Minute}
 	}
-	key := g.credential(x)
 	var err error
 	if g.cfg.Token != nil && idp.Token(key) {
 		x.who, err = g.keys.Token(ctx, key, g.cfg.Token)

@@ -45,7 +45,9 @@ func answer(t dialect.Target, _ dialect.Header, body []byte, lim wire.Limits) (*
 	}
 	i := 0
 	for b := range blocks.Items() {
-		whole(a, b, i)
+		if err := whole(a, b, i); err != nil {
+			return nil, fmt.Errorf("%w: block %d: %w", dialect.ErrAnswer, i, err)
+		}
 		i++
 	}
 	if s, ok := root.Get("stop_reason").Text(); ok {
@@ -55,7 +57,7 @@ func answer(t dialect.Target, _ dialect.Header, body []byte, lim wire.Limits) (*
 }
 
 // whole reads block i of an answer.
-func whole(a *dialect.Answer, b wire.Value, i int) {
+func whole(a *dialect.Answer, b wire.Value, i int) error {
 	kind, _ := b.Get("type").Text()
 	k, ok := kinds[kind]
 	v := b.Get(k.member)
@@ -67,9 +69,12 @@ func whole(a *dialect.Answer, b wire.Value, i int) {
 		}
 		a.Add(chat.Lane{Kind: k.kind, Index: i}, call, v, dialect.Member{In: b, Value: b.Get("citations")})
 	case kind == "redacted_thinking":
+	case ok && (v.Kind() == wire.Number || v.Kind() == wire.Bool): // a client that is not strict shows it, and nobody looked at it
+		return errors.New(k.member + " is not text")
 	case len(dialect.Strings(b)) > 0:
 		a.Add(chat.Lane{Kind: chat.Unknown, Index: i}, nil, b)
 	}
+	return nil
 }
 
 func called(b wire.Value) *chat.Call {
