@@ -72,7 +72,23 @@ func (c Config) storedRoute(config []byte, getenv func(string) string, secrets b
 			return gateway.Route{}, fmt.Errorf("name: the configuration of this server has a route %q", r.Name)
 		}
 	}
-	return r.route(getenv, secrets)
+	g, err := r.route(getenv, false)
+	if err != nil || !secrets {
+		return g, err
+	}
+	if g, err = r.route(getenv, true); err != nil {
+		err = unreadableError{err}
+	}
+	return g, err
+}
+
+// An unreadableError is that of a credential that cannot be read. Where it is
+// kept is for the server's log alone.
+type unreadableError struct{ cause error }
+
+// Error implements error.
+func (unreadableError) Error() string {
+	return "credential: it cannot be read; the server's log says why"
 }
 
 // resolve replaces the name of a credential by its reference.
@@ -107,6 +123,9 @@ func (c GatewayConfig) resolve(t *TargetConfig) error {
 // checkRoute returns the name of a stored route, or why it cannot be served.
 func (s *Server) checkRoute(config []byte) (string, error) {
 	r, err := s.cfg.storedRoute(config, s.opts.Getenv, s.cfg.does(RoleGateway))
+	if u, ok := errors.AsType[unreadableError](err); ok {
+		s.opts.Log.Error("credential of a route", slog.String("route", r.Name), slog.Any("error", u.cause))
+	}
 	if err == nil {
 		err = s.gateway.Check(r)
 	}
@@ -173,6 +192,9 @@ func (s *Server) loadRoutes(ctx context.Context) error {
 
 func (x *storedRoutes) fault(ctx context.Context, log *slog.Logger, name string, err error) {
 	x.faults[name] = err.Error()
+	if u, ok := errors.AsType[unreadableError](err); ok {
+		err = u.cause
+	}
 	log.ErrorContext(ctx, "stored route cannot be served", slog.String("route", name), slog.Any("error", err))
 }
 
@@ -191,8 +213,11 @@ func (x *storedRoutes) idle(served func(name string) bool) []api.RouteStatus {
 			st.Model, st.Provider, st.Upstream, st.Dialect, st.Fallbacks = c.Model, c.Provider, c.Upstream, orDefault(c.Dialect, "openai"), len(c.Fallbacks)
 			st.Task = orDefault(c.Task, "chat")
 		}
-		if r.Disabled {
+		switch {
+		case r.Disabled:
 			st.Reason = "disabled by " + r.By
+		case st.Reason == "":
+			st.Reason = "unknown here: other processes serve it"
 		}
 		out = append(out, st)
 	}

@@ -34,7 +34,7 @@ func TestStoredRoutes(t *testing.T) {
 	}))
 	defer up.Close()
 	cfg := testConfig(filepath.Join(dir, "data"))
-	cfg.Gateway.Credentials = map[string]string{"vllm": "file:" + secret}
+	cfg.Gateway.Credentials = map[string]string{"vllm": "file:" + secret, "gone": "file:/no/such/file"}
 	cfg.Gateway.Private = []string{"127.0.0.0/8"}
 	cfg.Gateway.Routes = []RouteConfig{{Name: "fixed", TargetConfig: TargetConfig{Model: "demo/sentiment", Upstream: up.URL, AllowPrivate: []string{"127.0.0.0/8"}}}}
 	r := start(t, cfg, testOptions())
@@ -49,7 +49,8 @@ func TestStoredRoutes(t *testing.T) {
 	}
 	for change, want := range map[string]string{
 		`"credential":"file:/etc/passwd"`:        "credential: want a name of gateway.credentials",
-		`"credential":"env:PATH"`:                "which has: vllm",
+		`"credential":"env:PATH"`:                "which has: gone, vllm",
+		`"credential":"gone"`:                    "it cannot be read",
 		`"ca":"/etc/ssl/ca.pem"`:                 "ca: ",
 		`"allow_private":["10.0.0.0/8"]`:         "allow_private: 10.0.0.0/8",
 		`"allow_private":["0.0.0.0/0"]`:          "allow_private: 0.0.0.0/0",
@@ -69,7 +70,7 @@ func TestStoredRoutes(t *testing.T) {
 		}
 		maps.Copy(m, c)
 		text, _ := json.Marshal(m)
-		if status, detail := add(string(text)); status != http.StatusBadRequest || !strings.Contains(detail, want) || strings.Contains(detail, "upstream-secret") {
+		if status, detail := add(string(text)); status != http.StatusBadRequest || !strings.Contains(detail, want) || strings.Contains(detail, "upstream-secret") || strings.Contains(detail, "no/such") {
 			t.Errorf("%s: %d %q, want %q", change, status, detail, want)
 		}
 	}
