@@ -251,7 +251,7 @@ export const t = {
     overlap: "Hours in which the old secret works besides",
     review: "Review of rights",
     reviewLead: "Rights that nobody used for 30 days, and keys that need a person.",
-    reviewNone: "Every right was used, and no key needs a person.",
+    reviewNone: "Nothing to do. Rights younger than 30 days are not judged yet.",
     issue: "What is it",
     advice: "What to do",
     issues: {
