@@ -21,6 +21,17 @@ func TestConsoleGateway(t *testing.T) {
 	b.until("document.querySelectorAll('.columns rect').length > 3 && document.querySelectorAll('.blocks li a').length > 5")
 	b.accessible("gateway")
 
+	type number struct {
+		Href  string
+		Count int
+	}
+	for _, l := range eval[[]number](b, "[...document.querySelectorAll('.minutes [data-number]')].map(a => ({Href: a.getAttribute('href'), Count: +a.dataset.number}))") {
+		b.show(l.Href)
+		if got := b.rows(); got != l.Count {
+			t.Errorf("%s: the number is %d, its rows are %d", l.Href, l.Count, got)
+		}
+	}
+
 	b.show("#/gateway/exchanges?blocked=true")
 	b.until("document.querySelectorAll('tr[data-request]').length > 5")
 	denied := eval[string](b, "[...document.querySelectorAll('tr[data-request]')].find(r => r.innerText.includes('denied')).dataset.request")

@@ -22,6 +22,7 @@ type exchangesInput struct {
 	Principal string    `query:"principal" maxLength:"200"`
 	Request   string    `query:"request" maxLength:"100" doc:"beginning of an id"`
 	Blocked   bool      `query:"blocked" doc:"only what was refused, or denied or changed by a guard"`
+	Kind      string    `query:"kind" enum:"passed,redacted,denied,refused" doc:"only what went so"`
 	From      time.Time `query:"from"`
 	Until     time.Time `query:"until"`
 	After     string    `query:"after" maxLength:"50" doc:"cursor: next of the part before"`
@@ -30,7 +31,7 @@ type exchangesInput struct {
 
 func (s *service) listExchanges(ctx context.Context, in *exchangesInput) (*body[list[monitor.Exchange]], error) {
 	q := monitor.Query{
-		Route: in.Route, Principal: in.Principal, Request: in.Request, Blocked: in.Blocked, From: in.From, Until: in.Until, Limit: in.Limit,
+		Route: in.Route, Principal: in.Principal, Request: in.Request, Blocked: in.Blocked, Kind: monitor.Kind(in.Kind), From: in.From, Until: in.Until, Limit: in.Limit,
 	}
 	if in.After != "" {
 		if _, err := fmt.Sscanf(in.After, "%d.%d", &q.Before.Entry, &q.Before.Line); err != nil {

@@ -96,6 +96,11 @@ func TestExchanges(t *testing.T) {
 	if b.get("reader", "/api/v1/gateway/exchanges?blocked=true&limit=1000", &p); len(p.Items) != 17 {
 		t.Errorf("%d blocked, want 17", len(p.Items))
 	}
+	for kind, want := range map[string]int{"denied": 17, "passed": 33, "refused": 0} {
+		if b.get("reader", "/api/v1/gateway/exchanges?limit=1000&kind="+kind, &p); len(p.Items) != want {
+			t.Errorf("%d %s, want %d", len(p.Items), kind, want)
+		}
+	}
 	if b.get("reader", "/api/v1/gateway/exchanges?route=other", &p); len(p.Items) != 0 {
 		t.Errorf("another route has %d", len(p.Items))
 	}

@@ -58,6 +58,7 @@ func newGatewayRoutes(a *app) *cobra.Command {
 func newExchanges(a *app) *cobra.Command {
 	var (
 		format, route, principal, request string
+		kind                              string
 		from, until                       string
 		blocked                           bool
 		limit                             int
@@ -70,7 +71,7 @@ func newExchanges(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := url.Values{"route": keep(route), "principal": keep(principal), "request": keep(request), "limit": {"200"}}
+			q := url.Values{"route": keep(route), "principal": keep(principal), "request": keep(request), "kind": keep(kind), "limit": {"200"}}
 			if blocked {
 				q.Set("blocked", "true")
 			}
@@ -103,6 +104,7 @@ func newExchanges(a *app) *cobra.Command {
 	c.Flags().StringVar(&principal, "principal", "", "only by this principal")
 	c.Flags().StringVar(&request, "request", "", "only those whose id begins so")
 	c.Flags().BoolVar(&blocked, "blocked", false, "only what was refused, or denied or changed by a guard")
+	c.Flags().StringVar(&kind, "kind", "", "only what went so: passed, redacted, denied or refused")
 	c.Flags().StringVar(&from, "from", "", "not before this time")
 	c.Flags().StringVar(&until, "until", "", "not after this time")
 	c.Flags().IntVar(&limit, "limit", 50, "at most so many; 0 for all")

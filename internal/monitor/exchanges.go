@@ -34,8 +34,33 @@ type Query struct {
 	Route, Principal string
 	Request          string // beginning of an id
 	Blocked          bool   // refused, or denied or changed by a guard
+	Kind             Kind   // "": every one
 	Limit            int
 	Before           Cursor // older ones only; zero: the newest
+}
+
+// A Kind says how an exchange went, as the minutes of a [Window] count.
+type Kind string
+
+// The kinds.
+const (
+	Passed   Kind = "passed"
+	Redacts  Kind = "redacted" // changed by a guard
+	Denies   Kind = "denied"   // by a guard
+	Refusals Kind = "refused"  // by anything else
+)
+
+func (r Record) kind() Kind {
+	switch {
+	case r.Guard == warden.Deny:
+		return Denies
+	case r.Step == Refused:
+		return Refusals
+	case r.Guard == warden.Redact:
+		return Redacts
+	default:
+		return Passed
+	}
 }
 
 // Bounds of a query.
@@ -175,7 +200,7 @@ func (q Query) mayWant(line []byte, needles [][]byte, open bool) bool {
 			return false
 		}
 	}
-	if !q.Blocked {
+	if !q.Blocked && (q.Kind == "" || q.Kind == Passed) {
 		return true
 	}
 	for _, n := range []string{`"step":"refuse"`, `"guard":"deny"`, `"guard":"redact"`} {
@@ -196,6 +221,7 @@ func (q Query) selects(r Record) bool {
 	switch {
 	case r.At.Before(q.From) || r.At.After(q.Until):
 	case q.Route != "" && r.Route != q.Route, q.Principal != "" && r.Principal != q.Principal, !strings.HasPrefix(r.Request, q.Request):
+	case q.Kind != "" && (r.Step == Admitted || r.kind() != q.Kind):
 	case q.Blocked && r.Step != Refused && r.Guard != warden.Deny && r.Guard != warden.Redact:
 	default:
 		return true

@@ -5,8 +5,6 @@ import (
 	"math"
 	"sync"
 	"time"
-
-	"github.com/modelwarden/warden"
 )
 
 // WindowLength is how far back [Service.Window] looks.
@@ -125,13 +123,14 @@ func (w *window) minute(at time.Time) *Minute {
 
 func (m *Minute) add(r Record) {
 	m.Requests++
-	switch {
-	case r.Guard == warden.Deny:
+	switch r.kind() {
+	case Denies:
 		m.Denied++
-	case r.Step == Refused:
+	case Refusals:
 		m.Refused++
-	case r.Guard == warden.Redact:
+	case Redacts:
 		m.Redacted++
+	default:
 	}
 	if r.Step == Refused {
 		return
