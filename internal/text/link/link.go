@@ -155,6 +155,8 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		i++
 	}
 	start, depth := i, 0
+	from := i
+	var to int
 	if i < len(b) && b[i] == '<' {
 		for i < len(b) && b[i] != '>' && b[i] != '\n' {
 			i++
@@ -162,7 +164,7 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		if i == len(b) {
 			return "", i, stream.More
 		}
-		dest = string(b[start+1 : i])
+		from, to = start+1, i
 		i++
 	} else {
 		for i < len(b) && b[i] > ' ' {
@@ -179,7 +181,7 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 			i++
 		}
 		i = min(i, len(b))
-		dest = string(b[start:i])
+		to = i
 	}
 	var quote byte
 	for ; i < len(b); i++ { // the title
@@ -195,7 +197,7 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		case c == '"', c == '\'':
 			quote = c
 		case c == ')':
-			return unslash(dest), i + 1, stream.Yes
+			return unslash(string(b[from:to])), i + 1, stream.Yes
 		case c == '\n' && i+1 < len(b) && b[i+1] == '\n':
 			return "", i, stream.No
 		case c != ' ' && c != '\n' && c != '\t' && c != '(':

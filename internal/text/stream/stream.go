@@ -200,6 +200,8 @@ type Text struct {
 	ends     [groups]int64
 	watching int64
 	bounded  bool // more candidates than a lane may have
+	shared   string
+	sharedAt int64 // place of shared, which long matches are parts of
 }
 
 // groups is how many groups of matches there may be.
@@ -419,7 +421,7 @@ func (t *Text) decide(c *candidate, last bool) bool {
 			continue
 		}
 		if m.swallow == nil {
-			m.Whole = string(w.B[m.Start:m.End])
+			m.Whole = t.whole(int(from-t.base+m.Start), int(from-t.base+m.End))
 		}
 		m.Start, m.End = m.Start+from, m.End+from
 		if m.swallow != nil && t.body == nil {
@@ -429,6 +431,22 @@ func (t *Text) decide(c *candidate, last bool) bool {
 		t.found = append(t.found, m)
 	}
 	return true
+}
+
+// copied is how much text of a match is copied for it alone. What is longer can
+// overlap with what other matches hold, so that they share one copy.
+const copied = 256
+
+// whole returns the text of a match at these places of the buffer.
+func (t *Text) whole(from, to int) string {
+	if to-from <= copied {
+		return string(t.buf[from:to])
+	}
+	if at := t.base + int64(from) - t.sharedAt; at >= 0 && at+int64(to-from) <= int64(len(t.shared)) {
+		return t.shared[at : at+int64(to-from)]
+	}
+	t.shared, t.sharedAt = string(t.buf[from:]), t.base+int64(from)
+	return t.shared[:to-from]
 }
 
 // swallow passes over the body of a match, from buf[i] on, and returns where it
