@@ -468,3 +468,28 @@ func TestGuesses(t *testing.T) {
 		return status == 200
 	})
 }
+
+// What an answer cites is looked at too: sources have addresses and titles that
+// somebody else wrote.
+func TestCitations(t *testing.T) {
+	b, up := newBench(t), newDouble(t)
+	_, key := b.Key([]string{access.RoleClient})
+	watch, err := guard.New(guard.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.routes(up.URL, gateway.Route{Name: "m", Guard: &gateway.GuardConfig{Guard: watch}})
+	for title, kept := range map[string]bool{"The weather of May": true, "ask mara.lindqvist@acme-corp.io": false} {
+		cites := fmt.Sprintf(`"annotations":[{"type":"url_citation","url_citation":{"url":"https://weather.example.org/may","title":%q,"start_index":0,"end_index":2}}]`, title)
+		up.says(plain, fmt.Sprintf(`{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"it rains",%s},"finish_reason":"stop"}]}`, cites))
+		_, text, err := b.send(key, "/v1/chat/completions", chatBody("m"))
+		if err != nil || strings.Contains(text, title) != kept || !strings.Contains(text, "it rains") {
+			t.Errorf("whole, %q: %v %s", title, err, text)
+		}
+		up.says(sse, "data: "+delta("it rains")+"\n\n", fmt.Sprintf("data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" today\",%s},\"finish_reason\":\"stop\"}]}\n\n", cites), "data: [DONE]\n\n")
+		_, text, err = b.send(key, "/v1/chat/completions", strings.Replace(chatBody("m"), "{", `{"stream":true,`, 1))
+		if err != nil || strings.Contains(text, title) != kept || !strings.Contains(text, " today") {
+			t.Errorf("stream, %q: %v %s", title, err, text)
+		}
+	}
+}

@@ -159,7 +159,7 @@ func (g *Gateway) guardRequest(ctx context.Context, x *exchange) *refusal {
 		return nil
 	case !res.Complete && !c.AllowIncomplete:
 		x.effect = warden.Deny
-		return &refusal{status: http.StatusForbidden, code: "guard_incomplete", message: "a guard could not look at all of this request", because: x.rules()}
+		return &refusal{status: http.StatusForbidden, code: "guard_incomplete", message: "a guard could not look at all of this request: " + strings.Join(res.Reasons, "; "), because: x.rules()}
 	case res.Effect == warden.Deny:
 		x.route.blocked.Add(1)
 		return &refusal{status: http.StatusForbidden, code: "content_denied", message: "a guard does not let this request pass", because: x.rules()}
@@ -229,6 +229,9 @@ func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 	if r.guard.Denied() {
 		return errBlocked
 	}
+	if cited := ev.Cited(); len(cited) > 0 && !r.g.harmless(r.x, cited) {
+		ev.Bare = true
+	}
 	if r.mode == Async {
 		return r.send(ev, nil)
 	}
@@ -295,6 +298,21 @@ func (g *Gateway) judge(ctx context.Context, x *exchange, answer ...chat.Message
 		return errBlocked
 	}
 	return nil
+}
+
+// harmless reports whether a guard finds nothing in what an answer cites. Sources
+// have titles and addresses that somebody else wrote: what is not harmless goes.
+func (g *Gateway) harmless(x *exchange, cited []byte) bool {
+	s, err := g.watcher(x)
+	if err != nil {
+		return false
+	}
+	lane := chat.Lane{Kind: chat.Text}
+	_, err1 := s.Write(lane, cited)
+	_, err2 := s.Close(lane)
+	res := s.Finish()
+	x.note(res)
+	return err1 == nil && err2 == nil && res.Complete && res.Effect == warden.Allow
 }
 
 func (r *relay) passage(l chat.Lane) *passage {
@@ -368,7 +386,7 @@ func (r *relay) release() error {
 				}
 			}
 		}
-		if !changed {
+		if !changed && !w.ev.Bare {
 			texts = nil
 		}
 		if err := r.send(w.ev, texts); err != nil {
@@ -556,6 +574,9 @@ func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answe
 		if err := g.judge(ctx, x, a.Messages()...); err != nil {
 			return err
 		}
+	}
+	if cited := a.Cited(); len(cited) > 0 && !g.harmless(x, cited) {
+		a.DropCites()
 	}
 	if c.Mode == Async {
 		return nil

@@ -169,8 +169,9 @@ func (g *Gateway) credential(x *exchange) string {
 			return v
 		}
 	}
-	if v, ok := strings.CutPrefix(x.r.Header.Get("Authorization"), "Bearer "); ok {
-		return v
+	// The name of the scheme may be written in any case (RFC 9110).
+	if v := x.r.Header.Get("Authorization"); len(v) > 7 && strings.EqualFold(v[:7], "Bearer ") {
+		return v[7:]
 	}
 	if v := x.r.Header.Get("X-Api-Key"); v != "" {
 		return v
@@ -494,7 +495,7 @@ func (x *exchange) standing(left []limit.Standing, reached *limit.ReachedError) 
 		}
 		seen[s.Rule.Unit] = true
 		name, reset := string(s.Rule.Unit), int64((s.Reset+time.Second-1)/time.Second)
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, s.Rule.Amount, int64(s.Rule.Window/time.Second)))
+		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, s.Rule.Amount, int64(s.Rule.Length()/time.Second)))
 		fields = append(fields, fmt.Sprintf("%q;r=%d;t=%d", name, s.Left, reset))
 		if x.dialect.Name == "openai" && (s.Rule.Unit == limit.Requests || s.Rule.Unit == limit.Tokens) {
 			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(s.Rule.Amount, 10))

@@ -102,7 +102,7 @@ func LoadConfig(name string, getenv func(string) string) (Config, error) {
 }
 
 func configError(name string, err error) error {
-	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) && pe.Path == name {
 		err = pe.Err
 	}
 	hint := "warden config print shows every key with its default"

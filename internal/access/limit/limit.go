@@ -101,6 +101,17 @@ func (r Rule) Text() string {
 	return text
 }
 
+// Length is that of the rule's window, of a month the longest; 0 without one.
+func (r Rule) Length() time.Duration {
+	switch r.Calendar {
+	case Day:
+		return 24 * time.Hour
+	case Month:
+		return 31 * 24 * time.Hour
+	}
+	return r.Window
+}
+
 // name tells the rule from all others, in every replica alike.
 func (r Rule) name() string {
 	if r.id != "" {

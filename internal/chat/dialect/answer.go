@@ -160,6 +160,26 @@ func rewrite(e *wire.Edits, t Text, text []byte) error {
 	return nil
 }
 
+// Cited is as [Event.Cited].
+func (a *Answer) Cited() []byte {
+	var out []byte
+	for _, t := range a.Texts {
+		for _, m := range t.Cites {
+			out = append(append(out, Strings(m.Value)...), '\n')
+		}
+	}
+	return out
+}
+
+// DropCites takes out what stands beside the texts and points into them.
+func (a *Answer) DropCites() {
+	for _, t := range a.Texts {
+		for _, m := range t.Cites {
+			a.edits.Remove(m.In, m.Value)
+		}
+	}
+}
+
 // StripLogprobs takes the log-probabilities out.
 func (a *Answer) StripLogprobs() {
 	for _, m := range a.Logprobs {

@@ -65,6 +65,7 @@ type Event struct {
 	Cites                  []chat.Lane // it only points into the texts of these lanes: it goes if one was changed
 	Done                   bool        // the proper end of the stream
 	Failed                 bool        // the dialect's own error: no proper end
+	Bare                   bool        // what points into its texts goes when it is rewritten, whether they changed or not
 
 	form  Form
 	doc   *wire.Doc
@@ -127,6 +128,16 @@ func (e *Event) StripLogprobs() ([]byte, error) {
 	return e.Rewrite(make([][]byte, len(e.Deltas)), true)
 }
 
+// Cited returns what stands beside the texts and points into them: titles and
+// addresses of sources, which somebody else may have written.
+func (e *Event) Cited() []byte {
+	var out []byte
+	for _, m := range e.extra {
+		out = append(append(out, Strings(m.Value)...), '\n')
+	}
+	return out
+}
+
 // Rewrite returns the event with the texts in place of those of its deltas, in
 // order; nil leaves one as it is. If one is changed, annotations and
 // log-probabilities go; strip takes the latter out in any case.
@@ -146,7 +157,7 @@ func (e *Event) Rewrite(texts [][]byte, strip bool) ([]byte, error) {
 			return nil, err
 		}
 	}
-	changed := !ed.Empty()
+	changed := !ed.Empty() || e.Bare
 	if changed {
 		for _, m := range e.extra {
 			ed.Remove(m.In, m.Value)
