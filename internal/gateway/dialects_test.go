@@ -493,3 +493,21 @@ func TestCitations(t *testing.T) {
 		}
 	}
 }
+
+// A model that others run has no digest: the standard policies permit what the
+// configuration names.
+func TestProvider(t *testing.T) {
+	b, up := newBench(t), newDouble(t)
+	_, key := b.Key([]string{access.RoleClient})
+	up.says(plain, whole)
+	err := b.gw.SetRoutes(gateway.FromConfig, gateway.Route{Name: "gpt", Target: gateway.Target{Provider: "openai/gpt-4o", Upstream: up.URL, AllowPrivate: loopback()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, text, _ := b.send(key, "/v1/chat/completions", chatBody("gpt")); status != 200 || text != whole {
+		t.Errorf("got %d %s", status, text)
+	}
+	b.eventually("its record", func() bool {
+		return strings.Contains(strings.Join(b.Steps(monitor.Finished), ""), `"provider":"openai/gpt-4o"`)
+	})
+}

@@ -413,10 +413,10 @@ func (g *Gateway) tell(ctx context.Context, r *route, t *target, a admission) {
 
 func (g *Gateway) ask(ctx context.Context, t *target, now time.Time) admission {
 	if t.Provider != "" {
-		dec := g.cfg.Judge.Thing(service(), policy.Serve, policy.Resource{Ref: warden.Ref{Kind: policy.KindProvider, ID: t.Provider}, Terms: t.Terms})
+		dec := g.cfg.Judge.Thing(service(), policy.Use, policy.Resource{Ref: warden.Ref{Kind: policy.KindProvider, ID: t.Provider}, Terms: t.Terms})
 		out := admission{valid: true, at: now, open: dec.Effect == warden.Allow, because: dec.Because}
 		if !out.open {
-			out.reason = "policy does not permit the provider's model " + t.Provider
+			out.reason = "policy does not permit the provider's model " + t.Provider + " (" + strings.Join(dec.Because, ", ") + ")"
 		}
 		return out
 	}
