@@ -77,6 +77,26 @@ WARDEN_SECTION_KEY (WARDEN_API_LISTEN for api.listen). Routes have no defaults; 
         upstream_model: llama               what the upstream calls it (default: the same name)
         credential: env:UPSTREAM_KEY        key for the upstream, or file:PATH (default: none)
         allow_private: [10.0.0.0/8]         private ranges the upstream may be in (default: none)
+        provider: openai/gpt-4o             instead of model: one that others run; terms: names the contract
+        dialect: anthropic                  openai (default), anthropic, gemini, ollama, oip, oip-grpc; generic: below
+        task: embed                         chat (default), embed, classify
+        ca: ca.pem                          authorities for the upstream's certificate
+        fallbacks: [{model, upstream, ...}] asked when the one before does not take the request
+        inbound: [openai]                   dialects clients may speak (default: all)
+        permit: [chat_template]             fields that are refused otherwise
+        unknown_fields: refuse              forward (default), drop, refuse
+        remote_content: allowlist           deny (default), allowlist (remote_hosts: [...]), pass
+        max_output: 1024                    tokens of answers whose request names no bound; cap_output: at most
+        limits: [{per: identity, tokens: 100000/1m, requests: 600/1m, burst: 20, rows: 1000/1h, money: 5/day, streams: 20}]
+        price: {input: "0.5", output: "1.5"}  of a million tokens
+        shape: {logprobs: strip, scores: top1, round: 3, noise: 0.01}
+        guard: {preset: standard, mode: hold, on_error: deny, rules: {WDN-EX-2: deny}, images: [], links: [], phones: [US],
+                unseen: [image], canary: true, allow: [...], tools: [...], flows: [...], tensors: [...]}
+        capture: {mode: redacted, days: 7}  what is kept of contents, encrypted (default: nothing)
+        on_quarantine: keep                 running streams go on (default: cut); on_overrun: cut
+        generic: {path: /predict, input: [$.text], output: [$.answer], score: ["$.scores[*]"], stream: $.stream}
+    limits: [{per: key, requests: 600/1m}]  over all routes; per: identity, group, key, route, all
+    tls: {cert: c.pem, key: k.pem, client_ca: ca.pem, clients: [{spiffe: "spiffe://prod/ns/*/sa/chat", service: chat, roles: [client]}]}
 
 Routes that administrators add at run time (warden gateway route add) say credential: vllm, where
 
