@@ -41,6 +41,7 @@ type Set struct {
 	index   *index
 	ids     []string // @id annotations, sorted
 
+	memo     *memo
 	observed map[cedar.PolicyID]bool // forbids with @observe: they report and do not deny
 }
 
@@ -57,7 +58,7 @@ func NewSet(name string, schemaText []byte, sources ...Source) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Set{set: cedar.NewPolicySet(), index: &index{at: map[place][]entry{}}, observed: map[cedar.PolicyID]bool{}, sources: slices.Clone(sources)}
+	s := &Set{set: cedar.NewPolicySet(), index: &index{at: map[place][]entry{}}, memo: newMemo(), observed: map[cedar.PolicyID]bool{}, sources: slices.Clone(sources)}
 	size := 0
 	for _, src := range sources {
 		if size += len(src.Text); size > MaxPolicyBytes {
@@ -119,6 +120,7 @@ func (s *Set) parse(src Source, check *validate.Validator) error {
 			s.observed[cedar.PolicyID(id)] = true
 		}
 		s.index.add(cedar.PolicyID(id), p)
+		s.memo.learn(p)
 	}
 	return nil
 }
@@ -263,6 +265,20 @@ func (s *Set) IDs() []string { return slices.Clone(s.ids) }
 // Decide evaluates r. Default is deny, a forbid beats every permit, and an
 // error in any policy denies: a forbid that failed must not let anything pass.
 func (s *Set) Decide(r Request) warden.Decision {
+	k, steady := s.memo.key(r)
+	if !steady {
+		return s.evaluate(r)
+	}
+	if d, ok := s.memo.get(k); ok {
+		return d
+	}
+	d := s.evaluate(r)
+	d.Because = slices.Clip(d.Because)
+	s.memo.put(k, d)
+	return d
+}
+
+func (s *Set) evaluate(r Request) warden.Decision {
 	dec := warden.Decision{Effect: warden.Deny, Subject: r.Resource.Ref, Policy: s.Name()}
 	entities, req := request(r)
 	effect, diag := cedar.Authorize(candidates{s.index, req, entities, nil}, entities, req)

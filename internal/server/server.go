@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -279,9 +278,6 @@ func (s *Server) Close() error {
 // Serve listens, works and answers until ctx ends and running requests have
 // drained.
 func (s *Server) Serve(ctx context.Context) error {
-	if s.cfg.does(RoleGateway) && s.opts.Getenv != nil && s.opts.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gatewayGC)
-	}
 	served, err := s.listen(ctx)
 	if err != nil {
 		return err
@@ -321,10 +317,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	_, sealErr := s.registry.Seal(context.WithoutCancel(ctx))
 	return errors.Join(err, sealErr)
 }
-
-// gatewayGC lets the heap of a gateway grow to three times what is live before it
-// is collected: it lives on some 30 MB, and what a request leaves is garbage.
-const gatewayGC = 200
 
 // A serving is a server with what it listens on.
 type serving struct {
