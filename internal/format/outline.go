@@ -147,7 +147,7 @@ func (o *outline) texts(f *File) {
 // effectNames say what an effect is, for people.
 var effectNames = map[pickle.EffectKind]string{
 	pickle.Import: "import", pickle.Invoke: "call", pickle.Build: "set state", pickle.Mutate: "add items", pickle.Nested: "nested stream",
-	pickle.Code: "code object", pickle.Identifier: "persistent id", pickle.Extension: "extension code", pickle.Expansion: "expansion",
+	pickle.Code: "code object", pickle.Identifier: "persistent id", pickle.Extension: "extension code", pickle.Expansion: "expansion", pickle.Reserve: "reserved memory",
 }
 
 func (o *outline) pickle(s *pickle.Stream) {

@@ -137,6 +137,8 @@ func (j *judge) effect(i int, e pickle.Effect) {
 		j.add(rulePickleCode, warden.High, e.Start, e.End, evidence, "The file carries Python bytecode.", evidence)
 	case pickle.Extension:
 		j.add(rulePickleModule, warden.Medium, e.Start, e.End, "extension", "The stream uses an extension code, which stands for a name that the loading program chooses.", "extension code")
+	case pickle.Reserve:
+		j.add(rulePickleBomb, warden.High, e.Start, e.End, "reserve", "Loading reserves memory for a memo that the file does not have: a number in it says how much.", "memo index")
 	case pickle.Expansion:
 		j.add(rulePickleBomb, warden.High, e.Start, e.End, "bomb", "Walking the loaded value takes far more steps than the file has bytes.", e.Value.Expr())
 	default:

@@ -414,9 +414,17 @@ func (m *machine) opMemo(ctx context.Context, op byte) error {
 	if err != nil {
 		return err
 	}
+	// CPython's loader keeps the memo in a list of twice the greatest index.
+	if _, told := m.sparse[key]; key >= reserved && key > uint64(m.cur.pos-m.s.Start) && !told {
+		m.effect(Reserve, id)
+	}
 	m.memoPut(key, id)
 	return nil
 }
+
+// reserved is the memo index from which on it matters how much memory a loader
+// reserves: 256 MiB of pointers.
+const reserved = 1 << 24
 
 func (m *machine) memoKey(ctx context.Context) (uint64, error) {
 	text, _, err := m.cur.line(ctx, lineRule{keep: maxDigits, only: inNumber})

@@ -59,6 +59,7 @@ const (
 	Identifier                   // Value is a Persistent
 	Extension                    // Value is Unknown: an extension code that nothing registers
 	Expansion                    // the value doubles itself: Value is the container
+	Reserve                      // a memo index makes the loader reserve memory for all below it: Value is what is memoized
 )
 
 // An Effect is one thing that happens while a stream is loaded.

@@ -294,3 +294,24 @@ func TestStraddle(t *testing.T) {
 		}
 	}
 }
+
+// A memo index that is far beyond what the stream could fill makes the loader
+// reserve memory for it; indexes that are used in turn do not.
+func TestReserve(t *testing.T) {
+	for text, want := range map[string]int{
+		"]r\xff\xff\xff\x7f.": 1, "]r\x00\x00\x00\x01.": 1, "]p2147483647\n.": 1, "]r\xff\xff\x00\x00.": 0, "]q\x05.": 0, "]\x94.": 0,
+	} {
+		n := 0
+		streams, _ := open(t, []byte(text), bound.Default())
+		for _, s := range streams {
+			for _, e := range s.Effects {
+				if e.Kind == pickle.Reserve {
+					n++
+				}
+			}
+		}
+		if n != want {
+			t.Errorf("%q: %d reservations, want %d", text, n, want)
+		}
+	}
+}
