@@ -56,9 +56,10 @@ type Queue struct {
 	stream    jetstream.Stream
 	consumers map[queue.Class]jetstream.Consumer
 
-	mu     sync.Mutex    // guards the fields below
-	bell   chan struct{} // closed when a job may be ready; replaced then
-	given  int           // deliveries so far
+	mu     sync.Mutex                // guards the fields below
+	bell   chan struct{}             // closed when a job may be ready; replaced then
+	given  int                       // deliveries so far
+	added  map[queue.Class]time.Time // when a job was last enqueued here
 	closed bool
 	subs   map[*subscription]struct{}
 }
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if cfg.MaxJobs == 0 {
 		cfg.MaxJobs = 100_000
 	}
-	q := &Queue{cfg: cfg, bell: make(chan struct{}), subs: map[*subscription]struct{}{}, consumers: map[queue.Class]jetstream.Consumer{}}
+	q := &Queue{cfg: cfg, bell: make(chan struct{}), subs: map[*subscription]struct{}{}, added: map[queue.Class]time.Time{}, consumers: map[queue.Class]jetstream.Consumer{}}
 	if err := q.start(ctx); err != nil {
 		q.Close()
 		if cfg.URL != "" {
@@ -221,6 +222,9 @@ func (q *Queue) Enqueue(ctx context.Context, class queue.Class, key string, body
 	var api *jetstream.APIError
 	switch {
 	case err == nil:
+		q.mu.Lock()
+		q.added[class] = time.Now()
+		q.mu.Unlock()
 		return true, nil
 	case errors.Is(err, nats.ErrConnectionClosed):
 		return false, queue.ErrClosed
@@ -262,6 +266,13 @@ func (q *Queue) Receive(ctx context.Context) (queue.Delivery, error) {
 		}
 		for _, class := range classes {
 			d, err := q.fetch(ctx, class)
+			for range lagLooks {
+				if d != nil || err != nil || !q.lagging(class) {
+					break
+				}
+				time.Sleep(lagTime / lagLooks)
+				d, err = q.fetch(ctx, class)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -280,6 +291,21 @@ func (q *Queue) Receive(ctx context.Context) (queue.Delivery, error) {
 		}
 		timer.Stop()
 	}
+}
+
+// A stream tells its consumers of a new message a moment after it has
+// acknowledged it. Until then a class seems to be empty, and one below it would
+// go first.
+const (
+	lagTime  = 20 * time.Millisecond
+	lagLooks = 5
+)
+
+// lagging reports whether a job of a class was enqueued here just now.
+func (q *Queue) lagging(class queue.Class) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Since(q.added[class]) < lagTime
 }
 
 // fetch returns a job of a class that is ready, or nil.
