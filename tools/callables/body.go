@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // A body reads the statements of one function. Flow is told roughly and never
@@ -18,39 +19,39 @@ type body struct {
 }
 
 // names collects what is local, imports in the function included.
-func (b *body) names(n *python.Node) {
-	python.Walk(n, func(n *python.Node) bool {
+func (b *body) names(n *syntax.Node) {
+	syntax.Walk(n, func(n *syntax.Node) bool {
 		switch n.Kind {
-		case python.Import, python.From:
-			im := python.NewImports([]*python.Node{n}, b.r.mod.name, b.r.mod.pkg)
+		case syntax.Import, syntax.From:
+			im := python.NewImports([]*syntax.Node{n}, b.r.mod.name, b.r.mod.pkg)
 			for k, v := range im.Names() {
 				b.alias[k] = "." + v // absolute
 			}
 			if len(im.Stars()) > 0 {
 				b.refuse("import *")
 			}
-		case python.Assign:
+		case syntax.Assign:
 			for _, t := range n.Kids[:len(n.Kids)-1] {
 				b.define(t)
 			}
-		case python.AugAssign, python.AnnAssign, python.Walrus, python.For, python.Comp:
+		case syntax.AugAssign, syntax.AnnAssign, syntax.Walrus, syntax.For, syntax.Comp:
 			b.define(n.Kids[0])
-		case python.WithItem:
+		case syntax.WithItem:
 			b.define(n.Kid(1))
-		case python.Handler:
+		case syntax.Handler:
 			b.local[n.Text] = true
-		case python.Func, python.Class:
+		case syntax.Func, syntax.Class:
 			b.local[n.Text] = true
-			if n.Kind == python.Func {
+			if n.Kind == syntax.Func {
 				for _, p := range n.Kids[0].Kids {
 					b.local[p.Text] = true
 				}
 			}
-		case python.Lambda:
+		case syntax.Lambda:
 			for _, p := range n.Kids[0].Kids {
 				b.local[p.Text] = true
 			}
-		case python.Global, python.Nonlocal, python.Await, python.While, python.Exec, python.Bad:
+		case syntax.Global, syntax.Nonlocal, syntax.Await, syntax.While, syntax.Exec, syntax.Bad:
 			b.refuse(n.Kind.String())
 		default:
 		}
@@ -64,31 +65,31 @@ func (b *body) refuse(why string) {
 	}
 }
 
-func (b *body) define(t *python.Node) {
-	python.Walk(t, func(n *python.Node) bool {
-		if n.Kind == python.Name {
+func (b *body) define(t *syntax.Node) {
+	syntax.Walk(t, func(n *syntax.Node) bool {
+		if n.Kind == syntax.Name {
 			b.local[n.Text] = true
 		}
-		return n.Kind == python.Tuple || n.Kind == python.List || n.Kind == python.Star
+		return n.Kind == syntax.Tuple || n.Kind == syntax.List || n.Kind == syntax.Star
 	})
 }
 
 // assign lets the names of a target come from what m says.
-func (b *body) assign(t *python.Node, m mask) {
+func (b *body) assign(t *syntax.Node, m mask) {
 	switch t.Kind {
-	case python.Name:
+	case syntax.Name:
 		b.from[t.Text] |= m
-	case python.Tuple, python.List, python.Star:
+	case syntax.Tuple, syntax.List, syntax.Star:
 		for _, k := range t.Kids {
 			b.assign(k, m)
 		}
-	case python.Attr, python.Subscript:
+	case syntax.Attr, syntax.Subscript:
 		root := t
-		for root.Kind == python.Attr || root.Kind == python.Subscript {
+		for root.Kind == syntax.Attr || root.Kind == syntax.Subscript {
 			root = root.Kids[0]
 		}
-		if root.Kind != python.Name || !b.local[root.Text] {
-			b.refuse("changes " + python.Dotted(t))
+		if root.Kind != syntax.Name || !b.local[root.Text] {
+			b.refuse("changes " + syntax.Dotted(t))
 			return
 		}
 		b.from[root.Text] |= m
@@ -96,57 +97,57 @@ func (b *body) assign(t *python.Node, m mask) {
 	}
 }
 
-func (b *body) statement(n *python.Node) {
+func (b *body) statement(n *syntax.Node) {
 	if n == nil {
 		return
 	}
 	switch n.Kind {
-	case python.Assign:
+	case syntax.Assign:
 		value := n.Kids[len(n.Kids)-1]
 		m := b.expr(value)
 		for _, t := range n.Kids[:len(n.Kids)-1] {
 			b.target(t)
 			b.assign(t, m)
-			if t.Kind == python.Name {
+			if t.Kind == syntax.Name {
 				b.nickname(t.Text, value)
 			}
 		}
-	case python.AugAssign:
+	case syntax.AugAssign:
 		b.target(n.Kids[0])
 		b.assign(n.Kids[0], b.expr(n.Kids[1]))
-	case python.AnnAssign:
+	case syntax.AnnAssign:
 		if v := n.Kid(2); v != nil {
 			b.assign(n.Kids[0], b.expr(v))
-			if n.Kids[0].Kind == python.Name {
+			if n.Kids[0].Kind == syntax.Name {
 				b.nickname(n.Kids[0].Text, v)
 			}
 		}
-	case python.For:
+	case syntax.For:
 		b.assign(n.Kids[0], b.expr(n.Kids[1]))
 		b.block(n.Kids[2:])
-	case python.With:
+	case syntax.With:
 		for _, item := range n.Kids[1:] {
 			m := b.expr(item.Kids[0])
 			if t := item.Kid(1); t != nil {
 				b.assign(t, m)
-				if t.Kind == python.Name {
+				if t.Kind == syntax.Name {
 					b.nickname(t.Text, item.Kids[0])
 				}
 			}
 		}
 		b.block(n.Kids[:1])
-	case python.Func:
+	case syntax.Func:
 		for _, d := range n.Decorators() {
 			b.expr(d)
 		}
 		b.block(n.Kids[3:4])
-	case python.Class:
+	case syntax.Class:
 		b.refuse("class")
 		b.block(n.Kids[2:3])
-	case python.Exec:
+	case syntax.Exec:
 		b.f.calls = append(b.f.calls, call{name: "exec", args: []arg{b.arg(n.Kids[0])}})
-	case python.Import, python.From, python.Global, python.Nonlocal:
-	case python.Block:
+	case syntax.Import, syntax.From, syntax.Global, syntax.Nonlocal:
+	case syntax.Block:
 		for _, k := range n.Kids {
 			b.statement(k)
 		}
@@ -155,7 +156,7 @@ func (b *body) statement(n *python.Node) {
 			if k == nil {
 				continue
 			}
-			if k.Kind == python.Block || k.Kind == python.Handler || k.Kind == python.Case {
+			if k.Kind == syntax.Block || k.Kind == syntax.Handler || k.Kind == syntax.Case {
 				b.statement(k)
 			} else {
 				b.expr(k)
@@ -164,29 +165,29 @@ func (b *body) statement(n *python.Node) {
 	}
 }
 
-func (b *body) block(kids []*python.Node) {
+func (b *body) block(kids []*syntax.Node) {
 	for _, k := range kids {
 		b.statement(k)
 	}
 }
 
 // target reads the expressions inside the target of an assignment.
-func (b *body) target(t *python.Node) {
-	if t.Kind == python.Subscript || t.Kind == python.Attr {
+func (b *body) target(t *syntax.Node) {
+	if t.Kind == syntax.Subscript || t.Kind == syntax.Attr {
 		b.expr(t)
 	}
 }
 
 // nickname remembers what a local stands for.
-func (b *body) nickname(name string, value *python.Node) {
-	if d := python.Dotted(value); d != "" {
+func (b *body) nickname(name string, value *syntax.Node) {
+	if d := syntax.Dotted(value); d != "" {
 		if full, ok := b.global(d); ok {
 			b.alias[name] = full
 		}
 		return
 	}
-	if value.Kind == python.Call {
-		if full, ok := b.global(python.Dotted(value.Kids[0])); ok {
+	if value.Kind == syntax.Call {
+		if full, ok := b.global(syntax.Dotted(value.Kids[0])); ok {
 			b.alias[name] = "new " + full
 		}
 	}
@@ -209,27 +210,27 @@ func (b *body) global(d string) (string, bool) {
 }
 
 // expr notes the calls in an expression and says what it comes from.
-func (b *body) expr(n *python.Node) mask {
+func (b *body) expr(n *syntax.Node) mask {
 	if n == nil {
 		return 0
 	}
 	switch n.Kind {
-	case python.Name:
+	case syntax.Name:
 		return b.from[n.Text]
-	case python.Call:
+	case syntax.Call:
 		return b.call(n)
-	case python.Walrus:
+	case syntax.Walrus:
 		m := b.expr(n.Kids[1])
 		b.assign(n.Kids[0], m)
 		return m
-	case python.Comp:
+	case syntax.Comp:
 		m := b.expr(n.Kids[1])
 		b.assign(n.Kids[0], m)
 		for _, k := range n.Kids[2:] {
 			m |= b.expr(k)
 		}
 		return m
-	case python.ListComp, python.SetComp, python.Generator, python.DictComp:
+	case syntax.ListComp, syntax.SetComp, syntax.Generator, syntax.DictComp:
 		var m mask
 		for _, k := range slices.Backward(n.Kids) { // the clauses first, they define names
 			m |= b.expr(k)
@@ -244,13 +245,13 @@ func (b *body) expr(n *python.Node) mask {
 	}
 }
 
-func (b *body) arg(n *python.Node) arg {
+func (b *body) arg(n *syntax.Node) arg {
 	a := arg{}
 	switch n.Kind {
-	case python.Star:
+	case syntax.Star:
 		a.star = true
 		n = n.Kids[0]
-	case python.Keyword:
+	case syntax.Keyword:
 		a.name = n.Text
 		if a.name == "" {
 			a.name = "**"
@@ -262,37 +263,37 @@ func (b *body) arg(n *python.Node) arg {
 	if s, ok := python.Fold(n, nil); ok {
 		a.text, a.known = s, true
 	}
-	a.known = a.known || n.Kind == python.Number || n.Kind == python.Constant
+	a.known = a.known || n.Kind == syntax.Number || n.Kind == syntax.Constant
 	return a
 }
 
-func (b *body) call(n *python.Node) mask {
+func (b *body) call(n *syntax.Node) mask {
 	c := call{}
 	fn := n.Kids[0]
-	d := python.Dotted(fn)
+	d := syntax.Dotted(fn)
 	full, isGlobal := b.global(d)
 	switch {
 	case isGlobal:
 		c.name = full
-	case fn.Kind == python.Attr:
+	case fn.Kind == syntax.Attr:
 		c.kind, c.name = byMethod, fn.Text
 		obj := fn.Kids[0]
 		switch {
-		case obj.Kind == python.Name && len(b.f.params) > 0 && b.f.method && obj.Text == b.f.params[0]:
+		case obj.Kind == syntax.Name && len(b.f.params) > 0 && b.f.method && obj.Text == b.f.params[0]:
 			c.kind, c.recv = bySelf, bit(0)
-		case obj.Kind == python.Call && python.Dotted(obj.Kids[0]) == "super":
+		case obj.Kind == syntax.Call && syntax.Dotted(obj.Kids[0]) == "super":
 			c.kind, c.recv = bySuper, bit(0)
-		case obj.Kind == python.Name && strings.HasPrefix(b.alias[obj.Text], "new "):
+		case obj.Kind == syntax.Name && strings.HasPrefix(b.alias[obj.Text], "new "):
 			c.kind, c.name, c.recv = byClass, b.alias[obj.Text][4:]+"|"+fn.Text, b.from[obj.Text]
-		case obj.Kind == python.Call:
+		case obj.Kind == syntax.Call:
 			c.recv = b.expr(obj)
-			if made, ok := b.global(python.Dotted(obj.Kids[0])); ok {
+			if made, ok := b.global(syntax.Dotted(obj.Kids[0])); ok {
 				c.kind, c.name = byClass, made+"|"+fn.Text
 			}
 		default:
 			c.recv = b.expr(obj)
-			inner := python.Dotted(obj)
-			c.plain = obj.Kind == python.Name || strings.HasSuffix(inner, ".__dict__") || obj.Kind == python.String
+			inner := syntax.Dotted(obj)
+			c.plain = obj.Kind == syntax.Name || strings.HasSuffix(inner, ".__dict__") || obj.Kind == syntax.String
 		}
 	default:
 		c.kind, c.recv = byValue, b.expr(fn)

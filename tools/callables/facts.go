@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // A mask says which parameters of a function a value comes from: bit i stands
@@ -100,29 +101,29 @@ type reader struct {
 	cls []*class
 }
 
-func (r *reader) module(body []*python.Node) {
+func (r *reader) module(body []*syntax.Node) {
 	r.statements(body, nil, "")
 }
 
 // statements reads definitions of a module or class body; those under if, try
 // and with count too.
-func (r *reader) statements(body []*python.Node, c *class, prefix string) {
+func (r *reader) statements(body []*syntax.Node, c *class, prefix string) {
 	for _, n := range body {
 		switch n.Kind {
-		case python.Func:
+		case syntax.Func:
 			r.function(n, c, prefix)
-		case python.Class:
+		case syntax.Class:
 			r.class(n, c, prefix)
-		case python.Import, python.From:
+		case syntax.Import, syntax.From:
 			if c == nil {
-				im := python.NewImports([]*python.Node{n}, r.mod.name, r.mod.pkg)
+				im := python.NewImports([]*syntax.Node{n}, r.mod.name, r.mod.pkg)
 				maps.Copy(r.mod.names, im.Names())
 				r.mod.stars = append(r.mod.stars, im.Stars()...)
 			}
-		case python.Assign:
-			target := python.Dotted(n.Kids[len(n.Kids)-1])
+		case syntax.Assign:
+			target := syntax.Dotted(n.Kids[len(n.Kids)-1])
 			for _, t := range n.Kids[:len(n.Kids)-1] {
-				if t.Kind != python.Name || target == "" {
+				if t.Kind != syntax.Name || target == "" {
 					continue
 				}
 				if c != nil {
@@ -136,7 +137,7 @@ func (r *reader) statements(body []*python.Node, c *class, prefix string) {
 				if k == nil {
 					continue
 				}
-				if k.Kind == python.Block || k.Kind == python.Handler {
+				if k.Kind == syntax.Block || k.Kind == syntax.Handler {
 					r.statements(k.Body(), c, prefix)
 				}
 			}
@@ -155,31 +156,31 @@ var harmless = map[string]bool{
 	"functools.cached_property": true, "attr.s": true, "attrs.define": true, "add_start_docstrings": true, "experimental": true,
 }
 
-func (r *reader) class(n *python.Node, outer *class, prefix string) {
+func (r *reader) class(n *syntax.Node, outer *class, prefix string) {
 	c := &class{name: r.mod.name + "." + prefix + n.Text, mod: r.mod, methods: map[string]*function{}, alias: map[string]string{}}
 	for _, a := range n.Kids[1].Kids {
 		switch a.Kind {
-		case python.Keyword:
-			if v := python.Dotted(a.Kids[0]); a.Text == "metaclass" && v != "ABCMeta" && v != "abc.ABCMeta" && v != "type" && v != "EnumMeta" {
+		case syntax.Keyword:
+			if v := syntax.Dotted(a.Kids[0]); a.Text == "metaclass" && v != "ABCMeta" && v != "abc.ABCMeta" && v != "type" && v != "EnumMeta" {
 				c.odd = "metaclass"
 			}
-		case python.Subscript:
-			c.bases = append(c.bases, python.Dotted(a.Kids[0]))
-		case python.Call: // six.with_metaclass, namedtuple
-			if f := python.Dotted(a.Kids[0]); strings.HasSuffix(f, "namedtuple") {
+		case syntax.Subscript:
+			c.bases = append(c.bases, syntax.Dotted(a.Kids[0]))
+		case syntax.Call: // six.with_metaclass, namedtuple
+			if f := syntax.Dotted(a.Kids[0]); strings.HasSuffix(f, "namedtuple") {
 				c.bases = append(c.bases, "tuple")
 				continue
 			}
 			c.bases = append(c.bases, "")
 		default:
-			c.bases = append(c.bases, python.Dotted(a))
+			c.bases = append(c.bases, syntax.Dotted(a))
 		}
 	}
 	for _, d := range n.Decorators() {
-		if d.Kind == python.Call {
+		if d.Kind == syntax.Call {
 			d = d.Kids[0]
 		}
-		if !harmless[python.Dotted(d)] && !harmless[last(python.Dotted(d))] {
+		if !harmless[syntax.Dotted(d)] && !harmless[last(syntax.Dotted(d))] {
 			c.odd = "decorator"
 		}
 	}
@@ -195,14 +196,14 @@ func (r *reader) class(n *python.Node, outer *class, prefix string) {
 
 func last(dotted string) string { return dotted[strings.LastIndexByte(dotted, '.')+1:] }
 
-func (r *reader) function(n *python.Node, c *class, prefix string) {
+func (r *reader) function(n *syntax.Node, c *class, prefix string) {
 	f := &function{name: r.mod.name + "." + prefix + n.Text, mod: r.mod, class: c, star: -1, named: -1, method: c != nil}
 	f.setParams(n.Kids[0])
 	for _, d := range n.Decorators() {
-		if d.Kind == python.Call {
+		if d.Kind == syntax.Call {
 			d = d.Kids[0]
 		}
-		name := python.Dotted(d)
+		name := syntax.Dotted(d)
 		switch {
 		case name == "staticmethod":
 			f.method = false
@@ -241,12 +242,12 @@ func (r *reader) function(n *python.Node, c *class, prefix string) {
 	}
 }
 
-func (f *function) setParams(params *python.Node) {
+func (f *function) setParams(params *syntax.Node) {
 	for _, p := range params.Kids {
 		switch {
-		case p.Flag&python.OneStar != 0:
+		case p.Flag&syntax.OneStar != 0:
 			f.star = len(f.params)
-		case p.Flag&python.TwoStars != 0:
+		case p.Flag&syntax.TwoStars != 0:
 			f.named = len(f.params)
 		}
 		f.params = append(f.params, p.Text)

@@ -12,6 +12,7 @@ import (
 	"github.com/modelwarden/warden/internal/format"
 	"github.com/modelwarden/warden/internal/format/graph"
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // What parameters count for whose size the source does not tell.
@@ -28,14 +29,14 @@ type torchClass struct {
 	params  bool // it has parameters itself
 	attrs   map[string]string
 	tensors map[string]int64 // attribute -> bytes
-	methods map[string]*python.Node
+	methods map[string]*syntax.Node
 	heavy   int8 // whether it or a module in it has parameters: 0 is not known yet
 }
 
 // A torchProgram is all source of one archive.
 type torchProgram struct {
 	classes   map[string]*torchClass
-	functions map[string]*python.Node
+	functions map[string]*syntax.Node
 	order     []*torchClass
 	constants map[string]int64 // "c0" -> bytes
 
@@ -48,7 +49,7 @@ type torchProgram struct {
 // value and what decides about it. Methods of other modules are seen from outside:
 // they use parameters or they do not.
 func torchGraphs(ctx context.Context, f *format.File, visit func(*graph.Model) error) error {
-	p := &torchProgram{classes: map[string]*torchClass{}, functions: map[string]*python.Node{}, constants: map[string]int64{}, ended: ctx.Err}
+	p := &torchProgram{classes: map[string]*torchClass{}, functions: map[string]*syntax.Node{}, constants: map[string]int64{}, ended: ctx.Err}
 	var problem error
 	for _, src := range f.TorchCode {
 		m, errs := python.Parse(ctx, src.Text, python.DefaultLimits())
@@ -94,10 +95,10 @@ func (p *torchProgram) read(member string, m *python.Module) {
 	module = strings.ReplaceAll(strings.TrimSuffix(module, ".py"), "/", ".")
 	for _, n := range m.Body {
 		switch n.Kind {
-		case python.Func:
+		case syntax.Func:
 			p.functions[module+"."+n.Text] = n
-		case python.Class:
-			c := &torchClass{name: module + "." + n.Text, member: member, attrs: map[string]string{}, tensors: map[string]int64{}, methods: map[string]*python.Node{}}
+		case syntax.Class:
+			c := &torchClass{name: module + "." + n.Text, member: member, attrs: map[string]string{}, tensors: map[string]int64{}, methods: map[string]*syntax.Node{}}
 			for _, s := range n.Body() {
 				c.statement(s)
 			}
@@ -115,18 +116,18 @@ func (p *torchProgram) read(member string, m *python.Module) {
 
 // statement takes in one line of a class: attributes with their types, the lists
 // of parameters, and methods.
-func (c *torchClass) statement(s *python.Node) {
+func (c *torchClass) statement(s *syntax.Node) {
 	switch s.Kind {
-	case python.Func:
+	case syntax.Func:
 		c.methods[s.Text] = s
-	case python.AnnAssign:
+	case syntax.AnnAssign:
 		c.attribute(s.Kid(0), s.Kid(1))
-	case python.Assign:
+	case syntax.Assign:
 		target, value := s.Kid(0), s.Kid(len(s.Kids)-1)
 		switch {
-		case target.Kind == python.Subscript: // __annotations__["0"] = type
+		case target.Kind == syntax.Subscript: // __annotations__["0"] = type
 			c.attribute(target.Kid(1), value)
-		case target.Kind == python.Name && target.Text == "__parameters__" && value.Kind == python.List:
+		case target.Kind == syntax.Name && target.Text == "__parameters__" && value.Kind == syntax.List:
 			for _, e := range value.Kids {
 				c.tensors[e.Text] = parameterBytes
 				c.params = true
@@ -136,24 +137,24 @@ func (c *torchClass) statement(s *python.Node) {
 	}
 }
 
-func (c *torchClass) attribute(name, kind *python.Node) {
+func (c *torchClass) attribute(name, kind *syntax.Node) {
 	if name == nil || kind == nil || name.Text == "" {
 		return
 	}
 	c.attrs[name.Text] = torchName(kind)
-	if strings.HasSuffix(torchName(kind), "Tensor") || kind.Kind == python.Subscript && strings.HasSuffix(torchName(kind.Kid(1)), "Tensor") {
+	if strings.HasSuffix(torchName(kind), "Tensor") || kind.Kind == syntax.Subscript && strings.HasSuffix(torchName(kind.Kid(1)), "Tensor") {
 		c.tensors[name.Text] = max(c.tensors[name.Text], 0)
 	}
 }
 
 // torchName writes a name with its dots, or "".
-func torchName(n *python.Node) string {
+func torchName(n *syntax.Node) string {
 	switch {
 	case n == nil:
 		return ""
-	case n.Kind == python.Name, n.Kind == python.String:
+	case n.Kind == syntax.Name, n.Kind == syntax.String:
 		return n.Text
-	case n.Kind == python.Attr:
+	case n.Kind == syntax.Attr:
 		if before := torchName(n.Kid(0)); before != "" && len(before) < 1024 {
 			return before + "." + n.Text
 		}
@@ -185,7 +186,7 @@ func (p *torchProgram) heavy(name string, depth int) bool {
 }
 
 // method builds the graph of one method.
-func (p *torchProgram) method(c *torchClass, fn *python.Node) (*graph.Model, error) {
+func (p *torchProgram) method(c *torchClass, fn *syntax.Node) (*graph.Model, error) {
 	b := &torchBuilder{p: p, class: c, attrs: map[string]int32{}, parts: map[int32][]int32{}, modules: map[int32]string{}, made: map[int32]int{}}
 	b.M.Dialect, b.M.Member = graph.Torch, c.member
 	env := scope{}
@@ -226,8 +227,8 @@ func (p *torchProgram) method(c *torchClass, fn *python.Node) (*graph.Model, err
 
 // option reports whether a type is that of a switch or a number by which the
 // caller chooses, and no data.
-func option(kind *python.Node) bool {
-	if kind != nil && kind.Kind == python.Subscript && torchName(kind.Kid(0)) == "Optional" {
+func option(kind *syntax.Node) bool {
+	if kind != nil && kind.Kind == syntax.Subscript && torchName(kind.Kid(0)) == "Optional" {
 		kind = kind.Kid(1)
 	}
 	switch torchName(kind) {

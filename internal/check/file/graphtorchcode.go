@@ -8,7 +8,7 @@ import (
 
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format/graph"
-	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // scope is what the names of a method stand for.
@@ -32,7 +32,7 @@ type torchBuilder struct {
 	modules map[int32]string  // class of a module, or name of a function
 	made    map[int32]int     // node that makes a value
 	always  []int32           // what runs whatever comes out
-	running []*python.Node    // functions that are being followed
+	running []*syntax.Node    // functions that are being followed
 }
 
 // spend counts steps, and reports whether there are any left.
@@ -53,11 +53,11 @@ func (b *torchBuilder) spend(n int) bool {
 type exit struct {
 	pred, value int32
 	yes         bool // taken where the condition holds
-	at          *python.Node
+	at          *syntax.Node
 }
 
 // run follows a function and returns what it returns.
-func (b *torchBuilder) run(fn *python.Node, env scope, depth int) int32 {
+func (b *torchBuilder) run(fn *syntax.Node, env scope, depth int) int32 {
 	b.running = append(b.running, fn)
 	defer func() { b.running = b.running[:len(b.running)-1] }()
 	f := &torchRun{torchBuilder: b, depth: depth}
@@ -91,7 +91,7 @@ const (
 	raises
 )
 
-func (f *torchRun) block(body []*python.Node, env scope) (ending, int32) {
+func (f *torchRun) block(body []*syntax.Node, env scope) (ending, int32) {
 	for _, s := range body {
 		if !f.spend(1) {
 			return goesOn, nothing
@@ -103,39 +103,39 @@ func (f *torchRun) block(body []*python.Node, env scope) (ending, int32) {
 	return goesOn, nothing
 }
 
-func (f *torchRun) statement(s *python.Node, env scope) (ending, int32) {
+func (f *torchRun) statement(s *syntax.Node, env scope) (ending, int32) {
 	switch s.Kind {
-	case python.Return:
+	case syntax.Return:
 		return returns, f.eval(s.Kid(0), env, 0)
-	case python.Raise:
+	case syntax.Raise:
 		return raises, nothing
-	case python.Expr:
+	case syntax.Expr:
 		f.eval(s.Kid(0), env, 0)
-		if name := torchName(s.Kid(0).Kid(0)); s.Kid(0).Kind == python.Call && name == "ops.prim.RaiseException" {
+		if name := torchName(s.Kid(0).Kid(0)); s.Kid(0).Kind == syntax.Call && name == "ops.prim.RaiseException" {
 			return raises, nothing
 		}
-	case python.Assign:
+	case syntax.Assign:
 		value := s.Kid(len(s.Kids) - 1)
 		v := f.eval(value, env, 0)
 		for _, target := range s.Kids[:len(s.Kids)-1] {
 			f.assign(target, v, env)
 		}
-	case python.AnnAssign:
+	case syntax.AnnAssign:
 		if s.Kid(2) != nil {
 			f.assign(s.Kid(0), f.eval(s.Kid(2), env, 0), env)
 		}
-	case python.AugAssign:
+	case syntax.AugAssign:
 		old := f.eval(s.Kid(0), env, 0)
 		f.assign(s.Kid(0), f.op(operators[s.Text], s, old, f.eval(s.Kid(1), env, 0)), env)
-	case python.If:
+	case syntax.If:
 		return f.branch(s, env)
-	case python.While:
+	case syntax.While:
 		f.loop(s, nil, s.Kid(0), s.Kid(1), env)
-	case python.For:
+	case syntax.For:
 		f.loop(s, s.Kid(0), s.Kid(1), s.Kid(2), env)
-	case python.With:
+	case syntax.With:
 		return f.block(s.Body(), env)
-	case python.Break:
+	case syntax.Break:
 		if n := len(f.guards); n > 0 {
 			f.breaks = append(f.breaks, f.guards[n-1].pred)
 		}
@@ -144,11 +144,11 @@ func (f *torchRun) statement(s *python.Node, env scope) (ending, int32) {
 	return goesOn, nothing
 }
 
-func (f *torchRun) assign(target *python.Node, v int32, env scope) {
+func (f *torchRun) assign(target *syntax.Node, v int32, env scope) {
 	switch target.Kind {
-	case python.Name:
+	case syntax.Name:
 		env[target.Text] = v
-	case python.Tuple, python.List:
+	case syntax.Tuple, syntax.List:
 		parts := f.parts[v]
 		for i, t := range target.Kids {
 			if i < len(parts) {
@@ -157,7 +157,7 @@ func (f *torchRun) assign(target *python.Node, v int32, env scope) {
 				f.assign(t, v, env)
 			}
 		}
-	case python.Attr:
+	case syntax.Attr:
 		if f.eval(target.Kid(0), env, 0) == f.self {
 			f.store(target.Text, v, target)
 		}
@@ -166,7 +166,7 @@ func (f *torchRun) assign(target *python.Node, v int32, env scope) {
 }
 
 // store keeps a value in an attribute of the module, for the next call.
-func (f *torchRun) store(name string, v int32, at *python.Node) {
+func (f *torchRun) store(name string, v int32, at *syntax.Node) {
 	done := f.Value("")
 	f.Node(graph.Node{Op: "setattr", Name: name, In: []int32{f.attribute(name), v}, Out: []int32{done}, Writes: true, Start: int64(at.Start), End: int64(at.End)})
 	f.always = append(f.always, done)
@@ -174,7 +174,7 @@ func (f *torchRun) store(name string, v int32, at *python.Node) {
 }
 
 // choose makes a value that is one of two.
-func (b *torchBuilder) choose(op string, at *python.Node, pred, one, other int32) int32 {
+func (b *torchBuilder) choose(op string, at *syntax.Node, pred, one, other int32) int32 {
 	switch {
 	case one == other || other == nothing:
 		return one
@@ -190,7 +190,7 @@ func (b *torchBuilder) choose(op string, at *python.Node, pred, one, other int32
 
 // branch follows both sides of an if. A name that they set differently stands for
 // a choice afterwards.
-func (f *torchRun) branch(s *python.Node, env scope) (ending, int32) {
+func (f *torchRun) branch(s *syntax.Node, env scope) (ending, int32) {
 	pred := f.eval(s.Kid(0), env, 0)
 	guard := exit{pred: pred, at: s}
 	if n := len(f.guards); n > 0 { // one condition inside another
@@ -248,24 +248,24 @@ func (f *torchRun) branch(s *python.Node, env scope) (ending, int32) {
 
 // loop follows the body once: what it sets goes round, and stands afterwards for
 // a choice between that and what was there before.
-func (f *torchRun) loop(s, target, over, body *python.Node, env scope) {
+func (f *torchRun) loop(s, target, over, body *syntax.Node, env scope) {
 	set := map[string]bool{}
-	python.Walk(body, func(n *python.Node) bool {
+	syntax.Walk(body, func(n *syntax.Node) bool {
 		f.spend(1)
 		switch n.Kind {
-		case python.Assign, python.AugAssign, python.AnnAssign:
+		case syntax.Assign, syntax.AugAssign, syntax.AnnAssign:
 			for _, t := range n.Kids {
-				python.Walk(t, func(t *python.Node) bool {
-					if t.Kind == python.Name {
+				syntax.Walk(t, func(t *syntax.Node) bool {
+					if t.Kind == syntax.Name {
 						set[t.Text] = true
 					}
-					return t.Kind == python.Name || t.Kind == python.Tuple || t.Kind == python.List
+					return t.Kind == syntax.Name || t.Kind == syntax.Tuple || t.Kind == syntax.List
 				})
 			}
-		case python.Call: // or changes in place
-			if callee, first := n.Kid(0), n.Kid(1); first != nil && first.Kind == python.Name && inPlace(callee.Text) {
+		case syntax.Call: // or changes in place
+			if callee, first := n.Kid(0), n.Kid(1); first != nil && first.Kind == syntax.Name && inPlace(callee.Text) {
 				set[first.Text] = true
-			} else if callee.Kind == python.Attr && callee.Kid(0).Kind == python.Name && inPlace(callee.Text) {
+			} else if callee.Kind == syntax.Attr && callee.Kid(0).Kind == syntax.Name && inPlace(callee.Text) {
 				set[callee.Kid(0).Text] = true
 			}
 		default:
@@ -329,11 +329,11 @@ func (b *torchBuilder) attribute(name string) int32 {
 }
 
 // op makes a node of one of torch's own functions.
-func (b *torchBuilder) op(name string, at *python.Node, in ...int32) int32 {
+func (b *torchBuilder) op(name string, at *syntax.Node, in ...int32) int32 {
 	return b.node("", name, at, in)
 }
 
-func (b *torchBuilder) node(space, name string, at *python.Node, in []int32) int32 {
+func (b *torchBuilder) node(space, name string, at *syntax.Node, in []int32) int32 {
 	out := b.Value("")
 	if out < 0 || !b.Edges(len(in)) {
 		return out

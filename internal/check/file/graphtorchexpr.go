@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/format/graph"
-	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // operators of Python and the functions of torch that do the same.
@@ -21,7 +21,7 @@ var operators = map[string]string{
 const maxExpr = 200
 
 // eval returns the value of an expression.
-func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
+func (f *torchRun) eval(n *syntax.Node, env scope, depth int) int32 {
 	if n == nil || depth > maxExpr || !f.spend(1) {
 		return nothing
 	}
@@ -32,57 +32,57 @@ func (f *torchRun) eval(n *python.Node, env scope, depth int) int32 {
 		return in
 	}
 	switch n.Kind {
-	case python.Name:
+	case syntax.Name:
 		if v, ok := env[n.Text]; ok {
 			return v
 		}
 		return f.constant(n, "", 0)
-	case python.Number:
+	case syntax.Number:
 		return f.constant(n, strings.TrimSuffix(n.Text, "j"), 8)
-	case python.Constant:
+	case syntax.Constant:
 		head := map[string]string{"True": "1", "False": "0"}[n.Text]
 		return f.constant(n, head, 1)
-	case python.String:
+	case syntax.String:
 		return f.constant(n, "", int64(len(n.Text)))
-	case python.Attr:
+	case syntax.Attr:
 		return f.member(n, env, depth)
-	case python.Call:
+	case syntax.Call:
 		return f.call(n, env, depth)
-	case python.Tuple, python.List:
+	case syntax.Tuple, syntax.List:
 		in := kids()
 		v := f.op("list", n, in...)
 		f.parts[v] = in
 		return v
-	case python.Unary:
-		if v := n.Kid(0); n.Text == "-" && v != nil && (v.Kind == python.Number || v.Kind == python.Name && v.Text == "inf") {
+	case syntax.Unary:
+		if v := n.Kid(0); n.Text == "-" && v != nil && (v.Kind == syntax.Number || v.Kind == syntax.Name && v.Text == "inf") {
 			return f.constant(n, "-"+v.Text, 8)
 		}
 		return f.op(operators[n.Text], n, kids()...)
-	case python.Binary:
+	case syntax.Binary:
 		return f.op(operators[n.Text], n, kids()...)
-	case python.Bool:
+	case syntax.Bool:
 		return f.op(operators[n.Text], n, kids()...)
-	case python.Compare:
+	case syntax.Compare:
 		name, _, _ := strings.Cut(n.Text, ",")
 		return f.op(operators[name], n, kids()...)
-	case python.IfExp:
+	case syntax.IfExp:
 		return f.choose("if", n, f.eval(n.Kid(0), env, depth+1), f.eval(n.Kid(1), env, depth+1), f.eval(n.Kid(2), env, depth+1))
-	case python.Subscript:
+	case syntax.Subscript:
 		in := kids()
-		if parts, i := f.parts[in[0]], n.Kid(1); len(parts) > 0 && i.Kind == python.Number {
+		if parts, i := f.parts[in[0]], n.Kid(1); len(parts) > 0 && i.Kind == syntax.Number {
 			if k, err := strconv.Atoi(i.Text); err == nil && k >= 0 && k < len(parts) {
 				return parts[k]
 			}
 		}
 		return f.op("select", n, in...)
-	case python.Keyword, python.Star:
+	case syntax.Keyword, syntax.Star:
 		return f.eval(n.Kid(0), env, depth+1)
 	default:
 		return f.op("", n, kids()...)
 	}
 }
 
-func (b *torchBuilder) constant(n *python.Node, head string, bytes int64) int32 {
+func (b *torchBuilder) constant(n *syntax.Node, head string, bytes int64) int32 {
 	name := n.Text
 	v := b.Value(name[:min(len(name), 64)])
 	if f, err := strconv.ParseFloat(head, 64); err == nil {
@@ -96,7 +96,7 @@ func (b *torchBuilder) constant(n *python.Node, head string, bytes int64) int32 
 
 // member is an attribute: of the module, of the constants of the archive, or of
 // a value.
-func (f *torchRun) member(n *python.Node, env scope, depth int) int32 {
+func (f *torchRun) member(n *syntax.Node, env scope, depth int) int32 {
 	switch name := torchName(n.Kid(0)); {
 	case name == "CONSTANTS":
 		v := f.Value("CONSTANTS." + n.Text)
@@ -128,7 +128,7 @@ func (f *torchRun) function(name string) int32 {
 }
 
 // part is an attribute of a module inside the module, or of a value.
-func (f *torchRun) part(object int32, name string, at *python.Node) int32 {
+func (f *torchRun) part(object int32, name string, at *syntax.Node) int32 {
 	class, module := f.modules[object]
 	if !module {
 		return f.op("shape", at, object) // device, data type and the like
@@ -155,14 +155,14 @@ func (f *torchRun) part(object int32, name string, at *python.Node) int32 {
 
 // call is a call of a function of torch, of a function or method of the archive,
 // or of a module.
-func (f *torchRun) call(n *python.Node, env scope, depth int) int32 {
+func (f *torchRun) call(n *syntax.Node, env scope, depth int) int32 {
 	callee := n.Kid(0)
 	var in []int32
 	for _, a := range n.Kids[1:] {
 		in = append(in, f.eval(a, env, depth+1))
 	}
 	name := torchName(callee)
-	if callee.Kind == python.Name {
+	if callee.Kind == syntax.Name {
 		if v, ok := env[name]; ok { // a function by another name
 			if fn, ok := f.modules[v]; ok && fn != "" {
 				return f.apply(fn, n, in)
@@ -182,7 +182,7 @@ func (f *torchRun) call(n *python.Node, env scope, depth int) int32 {
 		return f.torch(space, op, n, in, env)
 	case strings.HasPrefix(name, "__torch__."):
 		return f.apply(name, n, in)
-	case callee.Kind != python.Attr:
+	case callee.Kind != syntax.Attr:
 		return f.op("", n, append([]int32{f.eval(callee, env, depth+1)}, in...)...)
 	}
 	object := f.eval(callee.Kid(0), env, depth+1)
@@ -201,7 +201,7 @@ func (f *torchRun) call(n *python.Node, env scope, depth int) int32 {
 }
 
 // apply calls a function of the archive by its whole name, or builds an object.
-func (f *torchRun) apply(name string, n *python.Node, in []int32) int32 {
+func (f *torchRun) apply(name string, n *syntax.Node, in []int32) int32 {
 	if fn := f.p.functions[name]; fn != nil {
 		return f.follow(fn, n, in)
 	}
@@ -209,7 +209,7 @@ func (f *torchRun) apply(name string, n *python.Node, in []int32) int32 {
 }
 
 // follow runs a function of the archive on values.
-func (f *torchRun) follow(fn, at *python.Node, in []int32) int32 {
+func (f *torchRun) follow(fn, at *syntax.Node, in []int32) int32 {
 	if f.depth >= maxCalls || slices.Contains(f.running, fn) {
 		return f.op("forward", at, in...)
 	}
@@ -225,7 +225,7 @@ func (f *torchRun) follow(fn, at *python.Node, in []int32) int32 {
 }
 
 // builtin is a call of a function without a dot.
-func (f *torchRun) builtin(name string, n *python.Node, in []int32, env scope) int32 {
+func (f *torchRun) builtin(name string, n *syntax.Node, in []int32, env scope) int32 {
 	switch {
 	case name == "annotate" || name == "unchecked_cast":
 		if len(in) > 1 {
@@ -233,9 +233,9 @@ func (f *torchRun) builtin(name string, n *python.Node, in []int32, env scope) i
 		}
 	case name == "uninitialized":
 		return nothing
-	case name == "float" && len(in) == 1 && n.Kid(1).Kind == python.String:
+	case name == "float" && len(in) == 1 && n.Kid(1).Kind == syntax.String:
 		return f.constant(n, n.Kid(1).Text, 8)
-	case name == "getattr" && len(in) > 1 && n.Kid(2).Kind == python.String:
+	case name == "getattr" && len(in) > 1 && n.Kid(2).Kind == syntax.String:
 		if in[0] == f.self {
 			return f.attribute(n.Kid(2).Text)
 		}
@@ -256,7 +256,7 @@ func inPlace(name string) bool {
 }
 
 // torch makes the node of a function of torch, in the form that the check knows.
-func (f *torchRun) torch(space, name string, n *python.Node, in []int32, env scope) int32 {
+func (f *torchRun) torch(space, name string, n *syntax.Node, in []int32, env scope) int32 {
 	get := func(i int) int32 {
 		if i < len(in) {
 			return in[i]
@@ -341,7 +341,7 @@ func (f *torchRun) whole(v int32) int32 {
 }
 
 // overwrite writes a value over another, or over the part of it that is a view.
-func (f *torchRun) overwrite(n *python.Node, to, with int32, env scope) int32 {
+func (f *torchRun) overwrite(n *syntax.Node, to, with int32, env scope) int32 {
 	base := f.whole(to)
 	if base == to { // all of it
 		out := f.op("clone", n, with)
@@ -356,7 +356,7 @@ func (f *torchRun) overwrite(n *python.Node, to, with int32, env scope) int32 {
 }
 
 // rebind makes the names of a value stand for what it became.
-func (f *torchRun) rebind(n *python.Node, old, now int32, env scope) {
+func (f *torchRun) rebind(n *syntax.Node, old, now int32, env scope) {
 	if old < 0 {
 		return
 	}

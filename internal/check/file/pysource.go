@@ -10,6 +10,7 @@ import (
 	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/internal/format"
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 const ruleSource warden.RuleID = "WDN-MF-117"
@@ -52,7 +53,7 @@ func runPythonSource(ctx context.Context, p *detect.Pass[*format.File]) error {
 		return fmt.Errorf("read Python source: %w", err)
 	}
 	m, errs := python.Parse(ctx, text, python.Limits{Bytes: maxSource})
-	s := &sourceScan{p: p, f: f, source: m.Source, imports: python.NewImports(m.Body, "", false), functions: map[string]*python.Node{}, reached: map[*python.Node]bool{}}
+	s := &sourceScan{p: p, f: f, source: m.Source, imports: python.NewImports(m.Body, "", false), functions: map[string]*syntax.Node{}, reached: map[*syntax.Node]bool{}}
 	s.declare(m.Body)
 	s.block(m.Body, true)
 	for len(s.queue) > 0 && ctx.Err() == nil { // functions that importing calls
@@ -72,24 +73,24 @@ type sourceScan struct {
 	f         *format.File
 	source    string // the text that places count in
 	imports   *python.Imports
-	functions map[string]*python.Node // functions and classes of the file, by name
-	reached   map[*python.Node]bool   // those that importing runs
-	queue     []*python.Node
+	functions map[string]*syntax.Node // functions and classes of the file, by name
+	reached   map[*syntax.Node]bool   // those that importing runs
+	queue     []*syntax.Node
 }
 
 // declare collects the functions and classes of the file.
-func (s *sourceScan) declare(body []*python.Node) {
+func (s *sourceScan) declare(body []*syntax.Node) {
 	for _, n := range body {
 		switch n.Kind {
-		case python.Func:
+		case syntax.Func:
 			s.functions[n.Text] = n
-		case python.Class:
+		case syntax.Class:
 			for _, m := range n.Body() {
-				if m.Kind == python.Func && (m.Text == "__init__" || m.Text == "__new__" || m.Text == "__init_subclass__") {
+				if m.Kind == syntax.Func && (m.Text == "__init__" || m.Text == "__new__" || m.Text == "__init_subclass__") {
 					s.functions[n.Text] = m
 				}
 			}
-		case python.If, python.Try, python.With:
+		case syntax.If, syntax.Try, syntax.With:
 			s.declare(n.Body())
 		default:
 		}
@@ -98,28 +99,28 @@ func (s *sourceScan) declare(body []*python.Node) {
 
 // block examines statements; importing says that an import runs them. Bodies of
 // functions are left to whoever calls them.
-func (s *sourceScan) block(body []*python.Node, importing bool) {
+func (s *sourceScan) block(body []*syntax.Node, importing bool) {
 	for _, n := range body {
-		python.Walk(n, func(x *python.Node) bool {
+		syntax.Walk(n, func(x *syntax.Node) bool {
 			switch x.Kind {
-			case python.Func:
+			case syntax.Func:
 				for _, d := range x.Decorators() {
-					s.block([]*python.Node{d}, importing)
+					s.block([]*syntax.Node{d}, importing)
 				}
 				return false
-			case python.Lambda:
+			case syntax.Lambda:
 				return false
-			case python.If:
+			case syntax.If:
 				if importing && isMainGuard(x.Kid(0)) {
-					s.block([]*python.Node{x.Kid(1)}, false)
+					s.block([]*syntax.Node{x.Kid(1)}, false)
 					if x.Kid(2) != nil {
-						s.block([]*python.Node{x.Kid(2)}, true)
+						s.block([]*syntax.Node{x.Kid(2)}, true)
 					}
 					return false
 				}
-			case python.Call:
+			case syntax.Call:
 				s.call(x, importing)
-			case python.Exec:
+			case syntax.Exec:
 				s.report(x, importing, verbs["code"], "code", x.Kids)
 			default:
 			}
@@ -129,10 +130,10 @@ func (s *sourceScan) block(body []*python.Node, importing bool) {
 }
 
 // rest examines the functions that importing does not run.
-func (s *sourceScan) rest(body []*python.Node) {
+func (s *sourceScan) rest(body []*syntax.Node) {
 	for _, n := range body {
-		python.Walk(n, func(x *python.Node) bool {
-			if x.Kind == python.Func && !s.reached[x] {
+		syntax.Walk(n, func(x *syntax.Node) bool {
+			if x.Kind == syntax.Func && !s.reached[x] {
 				s.reached[x] = true
 				s.block(x.Body(), false)
 			}
@@ -142,14 +143,14 @@ func (s *sourceScan) rest(body []*python.Node) {
 }
 
 // isMainGuard knows if __name__ == "__main__".
-func isMainGuard(test *python.Node) bool {
-	if test == nil || test.Kind != python.Compare || len(test.Kids) != 2 {
+func isMainGuard(test *syntax.Node) bool {
+	if test == nil || test.Kind != syntax.Compare || len(test.Kids) != 2 {
 		return false
 	}
 	for i, k := range test.Kids {
-		if k != nil && k.Kind == python.Name && k.Text == "__name__" {
+		if k != nil && k.Kind == syntax.Name && k.Text == "__name__" {
 			other := test.Kids[1-i]
-			return other != nil && other.Kind == python.String && other.Text == "__main__"
+			return other != nil && other.Kind == syntax.String && other.Text == "__main__"
 		}
 	}
 	return false
@@ -157,8 +158,8 @@ func isMainGuard(test *python.Node) bool {
 
 // resolve names what is called: os.system for run of "from os import system as
 // run", and for getattr(os, "system").
-func (s *sourceScan) resolve(n *python.Node) string {
-	if n != nil && n.Kind == python.Call && python.Dotted(n.Kid(0)) == "getattr" && len(n.Kids) >= 3 {
+func (s *sourceScan) resolve(n *syntax.Node) string {
+	if n != nil && n.Kind == syntax.Call && syntax.Dotted(n.Kid(0)) == "getattr" && len(n.Kids) >= 3 {
 		if name, ok := python.Fold(n.Kid(2), nil); ok {
 			if of := s.resolve(n.Kid(1)); of != "" {
 				return of + "." + name
@@ -166,21 +167,21 @@ func (s *sourceScan) resolve(n *python.Node) string {
 		}
 		return ""
 	}
-	if n != nil && n.Kind == python.Call { // __import__("os").system
-		if callee := python.Dotted(n.Kid(0)); callee == "__import__" || strings.HasSuffix(s.name(callee), "importlib.import_module") {
+	if n != nil && n.Kind == syntax.Call { // __import__("os").system
+		if callee := syntax.Dotted(n.Kid(0)); callee == "__import__" || strings.HasSuffix(s.name(callee), "importlib.import_module") {
 			if name, ok := python.Fold(n.Kid(1), nil); ok {
 				return name
 			}
 		}
 		return ""
 	}
-	if n != nil && n.Kind == python.Attr && n.Kid(0) != nil && n.Kid(0).Kind == python.Call {
+	if n != nil && n.Kind == syntax.Attr && n.Kid(0) != nil && n.Kid(0).Kind == syntax.Call {
 		if of := s.resolve(n.Kid(0)); of != "" {
 			return of + "." + n.Text
 		}
 		return ""
 	}
-	return s.name(python.Dotted(n))
+	return s.name(syntax.Dotted(n))
 }
 
 // name resolves a dotted name through the imports; a name that nothing imports
@@ -221,9 +222,9 @@ var everyday = []string{
 	"asyncio.run", "asyncio.sleep", "asyncio.gather", "asyncio.get_event_loop", "socket.gethostname", "subprocess.CalledProcessError", "subprocess.SubprocessError", "subprocess.TimeoutExpired", "marshal.dump", "os.path", "os.getenv", "os.environ",
 }
 
-func (s *sourceScan) call(x *python.Node, importing bool) {
+func (s *sourceScan) call(x *syntax.Node, importing bool) {
 	callee := x.Kid(0)
-	if name := python.Dotted(callee); importing && name != "" {
+	if name := syntax.Dotted(callee); importing && name != "" {
 		if fn := s.functions[name]; fn != nil && !s.reached[fn] {
 			s.reached[fn] = true
 			s.queue = append(s.queue, fn)
@@ -247,16 +248,16 @@ func (s *sourceScan) call(x *python.Node, importing bool) {
 var unpackers = []string{"base64.", "binascii.", "zlib.", "gzip.", "bz2.", "lzma.", "codecs.decode", "marshal.", "urllib.", "requests.", "http.", "socket.", "builtins.bytes.fromhex", "builtins.bytearray.fromhex"}
 
 // unpacks reports whether an argument decodes, decompresses or fetches.
-func (s *sourceScan) unpacks(args []*python.Node) (found bool) {
+func (s *sourceScan) unpacks(args []*syntax.Node) (found bool) {
 	for _, a := range args {
 		if a == nil {
 			continue
 		}
-		python.Walk(a, func(n *python.Node) bool {
-			if n.Kind == python.Call {
+		syntax.Walk(a, func(n *syntax.Node) bool {
+			if n.Kind == syntax.Call {
 				full := s.resolve(n.Kid(0))
 				if full == "" {
-					full = "builtins." + python.Dotted(n.Kid(0))
+					full = "builtins." + syntax.Dotted(n.Kid(0))
 				}
 				found = found || slices.ContainsFunc(unpackers, func(u string) bool { return strings.HasPrefix(full, u) })
 			}
@@ -268,7 +269,7 @@ func (s *sourceScan) unpacks(args []*python.Node) (found bool) {
 
 // report says what happens; the sentence of a verb is about loading a file,
 // which importing this one is.
-func (s *sourceScan) report(x *python.Node, importing bool, v verb, effect string, args []*python.Node) {
+func (s *sourceScan) report(x *syntax.Node, importing bool, v verb, effect string, args []*syntax.Node) {
 	deed := strings.TrimPrefix(v.sentence, "Loading ")
 	message, severity := "A function of this file "+deed, warden.Medium
 	if importing {
@@ -285,7 +286,7 @@ func (s *sourceScan) report(x *python.Node, importing bool, v verb, effect strin
 }
 
 // text is the source of a node, without what may be a secret.
-func (s *sourceScan) text(x *python.Node) string {
+func (s *sourceScan) text(x *syntax.Node) string {
 	const shown = 200
 	start := min(max(0, int(x.Start)), len(s.source))
 	end := min(max(start, int(x.End)), start+shown, len(s.source))

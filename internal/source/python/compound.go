@@ -1,8 +1,10 @@
 package python
 
+import "github.com/modelwarden/warden/internal/source/syntax"
+
 // compound reads a compound statement. It returns nil, and reads nothing, if
 // there is none.
-func (p *parser) compound() *Node {
+func (p *parser) compound() *syntax.Node {
 	start := p.start()
 	switch p.kind {
 	case tIf:
@@ -13,7 +15,7 @@ func (p *parser) compound() *Node {
 		p.next()
 		test := p.named()
 		body := p.block()
-		return p.trim(p.node(While, start, "", test, body, p.orElse()))
+		return p.trim(p.node(syntax.While, start, "", test, body, p.orElse()))
 	case tTry:
 		return p.try()
 	case tWith:
@@ -28,13 +30,13 @@ func (p *parser) compound() *Node {
 		switch p.peek(1) {
 		case tDef:
 			p.next()
-			return p.def(start, Async, len(p.stack))
+			return p.def(start, syntax.Async, len(p.stack))
 		case tFor:
 			p.next()
-			return p.fors(start, Async)
+			return p.fors(start, syntax.Async)
 		case tWith:
 			p.next()
-			return p.with(start, Async)
+			return p.with(start, syntax.Async)
 		default:
 		}
 	case tName:
@@ -48,20 +50,20 @@ func (p *parser) compound() *Node {
 
 // trim lets a statement end where its last block ends, not where its last
 // token stands.
-func (p *parser) trim(n *Node) *Node {
+func (p *parser) trim(n *syntax.Node) *syntax.Node {
 	n.End = max(p.last, n.Start)
 	return n
 }
 
 // ifs reads if with all its elif: without recursion, since they may be many.
-func (p *parser) ifs() *Node {
+func (p *parser) ifs() *syntax.Node {
 	mark := len(p.stack)
 	for {
 		head := p.start()
 		p.next()
 		test := p.named()
 		body := p.block()
-		p.push(p.trim(p.node(If, head, "", test, body, nil)))
+		p.push(p.trim(p.node(syntax.If, head, "", test, body, nil)))
 		if p.kind != tElif {
 			break
 		}
@@ -79,32 +81,32 @@ func (p *parser) ifs() *Node {
 		if i == 0 || p.failed {
 			return arms[0]
 		}
-		tail = p.node(Block, n.Start, "", n)
+		tail = p.node(syntax.Block, n.Start, "", n)
 		tail.End = n.End
 	}
 }
 
 // orElse reads an else block if there is one.
-func (p *parser) orElse() *Node {
+func (p *parser) orElse() *syntax.Node {
 	if p.accept(tElse) {
 		return p.block()
 	}
 	return nil
 }
 
-func (p *parser) fors(start int32, flag Flag) *Node {
+func (p *parser) fors(start int32, flag syntax.Flag) *syntax.Node {
 	p.next()
 	target := p.targets()
 	p.expect(tIn)
 	iter := p.starExprs()
 	body := p.block()
-	n := p.trim(p.node(For, start, "", target, iter, body, p.orElse()))
+	n := p.trim(p.node(syntax.For, start, "", target, iter, body, p.orElse()))
 	n.Flag = flag
 	return n
 }
 
 // targets reads what for assigns to.
-func (p *parser) targets() *Node {
+func (p *parser) targets() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	for {
 		p.push(p.target())
@@ -113,7 +115,7 @@ func (p *parser) targets() *Node {
 		}
 		p.next()
 		if p.kind == tIn || p.kind == tAssign {
-			return p.take(Tuple, start, "", mark)
+			return p.take(syntax.Tuple, start, "", mark)
 		}
 	}
 	if len(p.stack) == mark+1 {
@@ -121,32 +123,32 @@ func (p *parser) targets() *Node {
 		p.stack = p.stack[:mark]
 		return n
 	}
-	return p.take(Tuple, start, "", mark)
+	return p.take(syntax.Tuple, start, "", mark)
 }
 
-func (p *parser) target() *Node {
+func (p *parser) target() *syntax.Node {
 	if start := p.start(); p.accept(tStar) {
 		v := p.binary(precBitOr)
-		return p.node(Star, start, "", v)
+		return p.node(syntax.Star, start, "", v)
 	}
 	return p.binary(precBitOr)
 }
 
-func (p *parser) try() *Node {
+func (p *parser) try() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	p.next()
 	body := p.block()
 	p.push(body)
 	p.push(nil)
 	p.push(nil)
-	flag := Flag(0)
+	flag := syntax.Flag(0)
 	for p.kind == tExcept {
 		at := p.start()
 		p.next()
 		if p.accept(tStar) {
-			flag = OneStar
+			flag = syntax.OneStar
 		}
-		var typ *Node
+		var typ *syntax.Node
 		name := ""
 		if p.kind != tColon {
 			typ = p.exceptTypes()
@@ -155,7 +157,7 @@ func (p *parser) try() *Node {
 			}
 		}
 		block := p.block()
-		p.push(p.trim(p.node(Handler, at, name, typ, block)))
+		p.push(p.trim(p.node(syntax.Handler, at, name, typ, block)))
 	}
 	if len(p.stack) > mark+3 {
 		p.stack[mark+1] = p.orElse()
@@ -165,14 +167,14 @@ func (p *parser) try() *Node {
 	} else if len(p.stack) == mark+3 {
 		p.fail(int(start), int(start), nil, "try without except or finally")
 	}
-	n := p.take(Try, start, "", mark)
+	n := p.take(syntax.Try, start, "", mark)
 	n.Flag = flag
 	return p.trim(n)
 }
 
 // exceptTypes reads the types of a handler. Several without brackets are those
 // of Python 3.14; Python 2 means the second one as the name of the exception.
-func (p *parser) exceptTypes() *Node {
+func (p *parser) exceptTypes() *syntax.Node {
 	start := p.start()
 	typ := p.expr()
 	if p.kind != tComma {
@@ -183,10 +185,10 @@ func (p *parser) exceptTypes() *Node {
 	for p.accept(tComma) {
 		p.push(p.expr())
 	}
-	return p.take(Tuple, start, "", mark)
+	return p.take(syntax.Tuple, start, "", mark)
 }
 
-func (p *parser) with(start int32, flag Flag) *Node {
+func (p *parser) with(start int32, flag syntax.Flag) *syntax.Node {
 	p.next()
 	mark := len(p.stack)
 	p.push(nil)
@@ -195,7 +197,7 @@ func (p *parser) with(start int32, flag Flag) *Node {
 	}
 	body := p.block()
 	p.stack[mark] = body
-	n := p.take(With, start, "", mark)
+	n := p.take(syntax.With, start, "", mark)
 	n.Flag = flag
 	return p.trim(n)
 }
@@ -246,7 +248,7 @@ scan:
 func (p *parser) withItems(end tok) {
 	for {
 		start := p.start()
-		var value *Node
+		var value *syntax.Node
 		if p.kind == tStar {
 			value = p.starOr(p.expr)
 		} else {
@@ -254,9 +256,9 @@ func (p *parser) withItems(end tok) {
 		}
 		if p.accept(tAs) {
 			target := p.target()
-			p.push(p.node(WithItem, start, "", value, target))
+			p.push(p.node(syntax.WithItem, start, "", value, target))
 		} else {
-			p.push(p.node(WithItem, start, "", value))
+			p.push(p.node(syntax.WithItem, start, "", value))
 		}
 		if !p.accept(tComma) || p.kind == end {
 			return
@@ -264,7 +266,7 @@ func (p *parser) withItems(end tok) {
 	}
 }
 
-func (p *parser) decorated() *Node {
+func (p *parser) decorated() *syntax.Node {
 	mark := len(p.stack)
 	for p.accept(tAt) {
 		p.push(p.named())
@@ -278,88 +280,88 @@ func (p *parser) decorated() *Node {
 		return p.class(mark)
 	case p.kind == tAsync && p.peek(1) == tDef:
 		p.next()
-		return p.def(start, Async, mark)
+		return p.def(start, syntax.Async, mark)
 	}
 	return p.unexpected("def or class")
 }
 
 // def reads a function whose decorators are on the stack from mark.
-func (p *parser) def(start int32, flag Flag, mark int) *Node {
+func (p *parser) def(start int32, flag syntax.Flag, mark int) *syntax.Node {
 	p.next()
 	name := p.ident()
 	generic := p.typeParams()
 	p.expect(tLParen)
 	params := p.params(tRParen)
 	p.expect(tRParen)
-	var returns *Node
+	var returns *syntax.Node
 	if p.accept(tArrow) {
 		returns = p.starExprs()
 	}
 	body := p.block()
-	n := p.headed(Func, start, name, mark, params, returns, generic, body)
+	n := p.headed(syntax.Func, start, name, mark, params, returns, generic, body)
 	n.Flag = flag
 	return p.trim(n)
 }
 
 // headed makes a node of kids and the decorators from mark.
-func (p *parser) headed(k Kind, start int32, name string, mark int, kids ...*Node) *Node {
+func (p *parser) headed(k syntax.Kind, start int32, name string, mark int, kids ...*syntax.Node) *syntax.Node {
 	decorators := len(p.stack) - mark
 	for _, kid := range kids {
 		p.push(kid)
 	}
 	all := p.stack[mark:]
 	if decorators > 0 {
-		moved := append(append(make([]*Node, 0, len(all)), kids...), all[:decorators]...)
+		moved := append(append(make([]*syntax.Node, 0, len(all)), kids...), all[:decorators]...)
 		copy(all, moved)
 	}
 	return p.take(k, start, name, mark)
 }
 
-func (p *parser) class(mark int) *Node {
+func (p *parser) class(mark int) *syntax.Node {
 	start := p.start()
 	p.next()
 	name := p.ident()
 	generic := p.typeParams()
 	at := p.start()
-	var args *Node
+	var args *syntax.Node
 	if p.accept(tLParen) {
 		from := len(p.stack)
 		p.args(at)
 		p.expect(tRParen)
-		args = p.take(Args, at, "", from)
+		args = p.take(syntax.Args, at, "", from)
 	} else {
-		args = p.node(Args, at, "")
+		args = p.node(syntax.Args, at, "")
 		args.End = at
 	}
 	body := p.block()
-	n := p.headed(Class, start, name, mark, generic, args, body)
+	n := p.headed(syntax.Class, start, name, mark, generic, args, body)
 	return p.trim(n)
 }
 
 // typeParams reads [T, *Ts, **P] if it stands here.
-func (p *parser) typeParams() *Node {
+func (p *parser) typeParams() *syntax.Node {
 	start := p.start()
 	if !p.accept(tLBracket) {
 		return nil
 	}
 	mark := len(p.stack)
 	for p.kind != tRBracket && !p.failed {
-		at, flag := p.start(), Flag(0)
+		at, flag := p.start(), syntax.Flag(0)
 		switch {
 		case p.accept(tStar):
-			flag = OneStar
+			flag = syntax.OneStar
 		case p.accept(tStarStar):
-			flag = TwoStars
+			flag = syntax.TwoStars
 		}
 		name := p.ident()
-		var bound, def *Node
+		var bound, def *syntax.Node
 		if p.accept(tColon) {
 			bound = p.expr()
 		}
 		if p.accept(tAssign) {
 			def = p.starOr(p.expr)
 		}
-		n := p.node(TypeParam, at, name, bound, def)
+		n := p.node(syntax.TypeParam, at, name, bound, def)
 		n.Flag = flag
 		p.push(n)
 		if !p.accept(tComma) {
@@ -367,31 +369,31 @@ func (p *parser) typeParams() *Node {
 		}
 	}
 	p.expect(tRBracket)
-	return p.take(TypeParams, start, "", mark)
+	return p.take(syntax.TypeParams, start, "", mark)
 }
 
 // params reads the parameters of a function or, up to ":", of a lambda.
-func (p *parser) params(end tok) *Node {
+func (p *parser) params(end tok) *syntax.Node {
 	start, mark := p.start(), len(p.stack)
-	flag := Flag(0)
+	flag := syntax.Flag(0)
 	for p.kind != end && !p.failed {
 		at := p.start()
 		switch {
 		case p.accept(tSlash):
 			for _, n := range p.stack[mark:] {
-				n.Flag |= PosOnly
+				n.Flag |= syntax.PosOnly
 			}
 		case p.accept(tStar):
-			flag = KwOnly
+			flag = syntax.KwOnly
 			if p.kind != tComma {
-				p.push(p.param(at, end, OneStar))
+				p.push(p.param(at, end, syntax.OneStar))
 			}
 		case p.accept(tStarStar):
-			p.push(p.param(at, end, TwoStars))
+			p.push(p.param(at, end, syntax.TwoStars))
 		case p.kind == tLParen:
 			p.python2 = true // def f(a, (b, c)):
 			t := p.atom()
-			p.push(p.node(Param, at, "", nil, t))
+			p.push(p.node(syntax.Param, at, "", nil, t))
 		default:
 			p.push(p.param(at, end, flag))
 		}
@@ -399,24 +401,24 @@ func (p *parser) params(end tok) *Node {
 			break
 		}
 	}
-	n := p.take(Params, start, "", mark)
+	n := p.take(syntax.Params, start, "", mark)
 	return n
 }
 
-func (p *parser) param(start int32, end tok, flag Flag) *Node {
+func (p *parser) param(start int32, end tok, flag syntax.Flag) *syntax.Node {
 	nameAt := p.start()
 	name := p.ident()
-	var annotation, def *Node
+	var annotation, def *syntax.Node
 	if end == tRParen && p.accept(tColon) {
 		annotation = p.starOr(p.expr)
 	}
-	if flag&(OneStar|TwoStars) == 0 && p.accept(tAssign) {
+	if flag&(syntax.OneStar|syntax.TwoStars) == 0 && p.accept(tAssign) {
 		def = p.expr()
 	}
-	if flag&(OneStar|TwoStars) != 0 {
+	if flag&(syntax.OneStar|syntax.TwoStars) != 0 {
 		start = nameAt
 	}
-	n := p.node(Param, start, name, annotation, def)
+	n := p.node(syntax.Param, start, name, annotation, def)
 	n.Flag = flag
 	return n
 }

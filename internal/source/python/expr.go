@@ -1,5 +1,7 @@
 package python
 
+import "github.com/modelwarden/warden/internal/source/syntax"
+
 // How tightly operators bind.
 const (
 	precOr = iota + 1
@@ -26,7 +28,7 @@ var precedence = [numToks]uint8{
 }
 
 // expr reads an expression without assignment: "a if b else c" or a lambda.
-func (p *parser) expr() *Node {
+func (p *parser) expr() *syntax.Node {
 	if !p.enter() {
 		p.exit()
 		return p.bad()
@@ -44,43 +46,43 @@ func (p *parser) expr() *Node {
 	test := p.binary(precOr)
 	p.expect(tElse)
 	other := p.expr()
-	return p.node(IfExp, start, "", test, then, other)
+	return p.node(syntax.IfExp, start, "", test, then, other)
 }
 
-func (p *parser) lambda() *Node {
+func (p *parser) lambda() *syntax.Node {
 	start := p.start()
 	p.next()
 	params := p.params(tColon)
 	p.expect(tColon)
 	body := p.expr()
-	return p.node(Lambda, start, "", params, body)
+	return p.node(syntax.Lambda, start, "", params, body)
 }
 
 // named reads an expression that may be name := value.
-func (p *parser) named() *Node {
+func (p *parser) named() *syntax.Node {
 	if p.kind != tName || p.peek(1) != tWalrus {
 		return p.expr()
 	}
 	target := p.name()
 	p.next()
 	value := p.expr()
-	return p.node(Walrus, target.Start, "", target, value)
+	return p.node(syntax.Walrus, target.Start, "", target, value)
 }
 
 // starOr reads *x, or else what or reads.
-func (p *parser) starOr(or func() *Node) *Node {
+func (p *parser) starOr(or func() *syntax.Node) *syntax.Node {
 	start := p.start()
 	if p.accept(tStar) {
 		v := p.binary(precBitOr)
-		return p.node(Star, start, "", v)
+		return p.node(syntax.Star, start, "", v)
 	}
 	return or()
 }
 
 // starExprs reads a, *b, c: a tuple if there is a comma.
-func (p *parser) starExprs() *Node {
+func (p *parser) starExprs() *syntax.Node {
 	start := p.start()
-	var first *Node
+	var first *syntax.Node
 	if p.kind == tStar {
 		first = p.starOr(p.expr)
 	} else {
@@ -101,7 +103,7 @@ func (p *parser) starExprs() *Node {
 			p.push(p.expr())
 		}
 	}
-	return p.take(Tuple, start, "", mark)
+	return p.take(syntax.Tuple, start, "", mark)
 }
 
 // endsExprs reports whether a list of expressions ends after its last comma.
@@ -114,22 +116,22 @@ func (p *parser) endsExprs() bool {
 	}
 }
 
-func (p *parser) yield() *Node {
+func (p *parser) yield() *syntax.Node {
 	start := p.start()
 	p.next()
 	if p.accept(tFrom) {
 		v := p.expr()
-		return p.node(YieldFrom, start, "", v)
+		return p.node(syntax.YieldFrom, start, "", v)
 	}
 	if p.endsExprs() {
-		return p.node(Yield, start, "")
+		return p.node(syntax.Yield, start, "")
 	}
 	v := p.starExprs()
-	return p.node(Yield, start, "", v)
+	return p.node(syntax.Yield, start, "", v)
 }
 
 // binary reads operators that bind at least as tightly as least.
-func (p *parser) binary(least uint8) *Node {
+func (p *parser) binary(least uint8) *syntax.Node {
 	start := p.start()
 	left := p.unary(least)
 	for {
@@ -145,7 +147,7 @@ func (p *parser) binary(least uint8) *Node {
 			for p.accept(op) {
 				p.push(p.binary(prec + 1))
 			}
-			left = p.take(Bool, start, spelling[op], mark)
+			left = p.take(syntax.Bool, start, spelling[op], mark)
 		case precCompare:
 			if op == tNot && p.peek(1) != tIn {
 				return left
@@ -154,17 +156,17 @@ func (p *parser) binary(least uint8) *Node {
 		case precPower:
 			p.next()
 			right := p.binary(precUnary)
-			left = p.node(Binary, start, "**", left, right)
+			left = p.node(syntax.Binary, start, "**", left, right)
 		default:
 			p.next()
 			right := p.binary(prec + 1)
-			left = p.node(Binary, start, spelling[op], left, right)
+			left = p.node(syntax.Binary, start, spelling[op], left, right)
 		}
 	}
 }
 
 // compare reads a < b <= c as one node.
-func (p *parser) compare(start int32, left *Node) *Node {
+func (p *parser) compare(start int32, left *syntax.Node) *syntax.Node {
 	mark := len(p.stack)
 	p.push(left)
 	ops := ""
@@ -193,11 +195,11 @@ func (p *parser) compare(start int32, left *Node) *Node {
 		}
 		ops += "," + op
 	}
-	return p.take(Compare, start, ops, mark)
+	return p.take(syntax.Compare, start, ops, mark)
 }
 
 // unary reads an operand and the operators in front of it.
-func (p *parser) unary(least uint8) *Node {
+func (p *parser) unary(least uint8) *syntax.Node {
 	start, op := p.start(), p.kind
 	switch op {
 	case tNot:
@@ -219,11 +221,11 @@ func (p *parser) unary(least uint8) *Node {
 	}
 	v := p.binary(inner)
 	p.exit()
-	return p.node(Unary, start, spelling[op], v)
+	return p.node(syntax.Unary, start, spelling[op], v)
 }
 
 // primary reads an atom and what is called on it.
-func (p *parser) primary() *Node {
+func (p *parser) primary() *syntax.Node {
 	start := p.start()
 	if p.kind == tAwait {
 		if !p.enter() {
@@ -233,7 +235,7 @@ func (p *parser) primary() *Node {
 		p.next()
 		v := p.primary()
 		p.exit()
-		return p.node(Await, start, "", v)
+		return p.node(syntax.Await, start, "", v)
 	}
 	n := p.atom()
 	for {
@@ -241,7 +243,7 @@ func (p *parser) primary() *Node {
 		case tDot:
 			p.next()
 			attr := p.ident()
-			n = p.node(Attr, start, attr, n)
+			n = p.node(syntax.Attr, start, attr, n)
 		case tLParen:
 			at := p.start()
 			p.next()
@@ -250,15 +252,15 @@ func (p *parser) primary() *Node {
 			p.args(at)
 			p.expect(tRParen)
 			// A generator alone takes the brackets of the call as its own.
-			if len(p.stack) == mark+2 && p.stack[mark+1].Kind == Generator && p.stack[mark+1].Start == at {
+			if len(p.stack) == mark+2 && p.stack[mark+1].Kind == syntax.Generator && p.stack[mark+1].Start == at {
 				p.stack[mark+1].End = p.end
 			}
-			n = p.take(Call, start, "", mark)
+			n = p.take(syntax.Call, start, "", mark)
 		case tLBracket:
 			p.next()
 			index := p.index()
 			p.expect(tRBracket)
-			n = p.node(Subscript, start, "", n, index)
+			n = p.node(syntax.Subscript, start, "", n, index)
 		default:
 			return n
 		}
@@ -277,22 +279,22 @@ func (p *parser) args(open int32) {
 		switch {
 		case p.accept(tStar):
 			v := p.expr()
-			p.push(p.node(Star, start, "", v))
+			p.push(p.node(syntax.Star, start, "", v))
 		case p.accept(tStarStar):
 			v := p.expr()
-			p.push(p.node(Keyword, start, "", v))
+			p.push(p.node(syntax.Keyword, start, "", v))
 		case p.kind == tName && p.peek(1) == tAssign:
 			name := p.ident()
 			p.next()
 			v := p.expr()
-			p.push(p.node(Keyword, start, name, v))
+			p.push(p.node(syntax.Keyword, start, name, v))
 		default:
 			v := p.named()
 			if p.kind == tFor || p.kind == tAsync {
 				if first {
 					start = open
 				}
-				v = p.comprehension(Generator, start, v)
+				v = p.comprehension(syntax.Generator, start, v)
 			}
 			p.push(v)
 		}
@@ -305,7 +307,7 @@ func (p *parser) args(open int32) {
 }
 
 // index reads what stands in the brackets of a subscript.
-func (p *parser) index() *Node {
+func (p *parser) index() *syntax.Node {
 	start := p.start()
 	if !p.enter() {
 		p.exit()
@@ -314,8 +316,8 @@ func (p *parser) index() *Node {
 	defer p.exit()
 	first := p.slice()
 	if p.kind != tComma {
-		if first.Kind == Star { // x[*a] is x[(*a,)]
-			return p.node(Tuple, start, "", first)
+		if first.Kind == syntax.Star { // x[*a] is x[(*a,)]
+			return p.node(syntax.Tuple, start, "", first)
 		}
 		return first
 	}
@@ -327,15 +329,15 @@ func (p *parser) index() *Node {
 		}
 		p.push(p.slice())
 	}
-	return p.take(Tuple, start, "", mark)
+	return p.take(syntax.Tuple, start, "", mark)
 }
 
-func (p *parser) slice() *Node {
+func (p *parser) slice() *syntax.Node {
 	start := p.start()
 	if p.kind == tStar {
 		return p.starOr(p.expr)
 	}
-	var part [3]*Node
+	var part [3]*syntax.Node
 	i := 0
 	if p.kind != tColon {
 		part[0] = p.named()
@@ -349,20 +351,20 @@ func (p *parser) slice() *Node {
 			part[i] = p.expr()
 		}
 	}
-	return p.node(Slice, start, "", part[:]...)
+	return p.node(syntax.Slice, start, "", part[:]...)
 }
 
 // comprehension reads the for clauses behind an element that is given.
-func (p *parser) comprehension(k Kind, start int32, elements ...*Node) *Node {
+func (p *parser) comprehension(k syntax.Kind, start int32, elements ...*syntax.Node) *syntax.Node {
 	mark := len(p.stack)
 	for _, e := range elements {
 		p.push(e)
 	}
 	for p.kind == tFor || p.kind == tAsync && p.peek(1) == tFor {
 		at := p.start()
-		flag := Flag(0)
+		flag := syntax.Flag(0)
 		if p.accept(tAsync) {
-			flag = Async
+			flag = syntax.Async
 		}
 		p.next()
 		from := len(p.stack)
@@ -376,7 +378,7 @@ func (p *parser) comprehension(k Kind, start int32, elements ...*Node) *Node {
 				p.push(p.namedCondition())
 			}
 		}
-		c := p.take(Comp, at, "", from)
+		c := p.take(syntax.Comp, at, "", from)
 		c.Flag = flag
 		p.push(c)
 	}
@@ -387,7 +389,7 @@ func (p *parser) comprehension(k Kind, start int32, elements ...*Node) *Node {
 }
 
 // namedCondition reads a condition of a comprehension.
-func (p *parser) namedCondition() *Node {
+func (p *parser) namedCondition() *syntax.Node {
 	if p.kind == tName && p.peek(1) == tWalrus {
 		return p.named()
 	}
@@ -395,7 +397,7 @@ func (p *parser) namedCondition() *Node {
 }
 
 // atom reads a name, a literal or something in brackets.
-func (p *parser) atom() *Node {
+func (p *parser) atom() *syntax.Node {
 	start := p.start()
 	switch p.kind {
 	case tName:
@@ -403,13 +405,13 @@ func (p *parser) atom() *Node {
 	case tNumber:
 		text := p.text()
 		p.next()
-		return p.node(Number, start, text)
+		return p.node(syntax.Number, start, text)
 	case tString, tFStart:
 		return p.strings()
 	case tNone, tTrue, tFalse, tEllipsis:
 		text := spelling[p.kind]
 		p.next()
-		return p.node(Constant, start, text)
+		return p.node(syntax.Constant, start, text)
 	case tLParen, tLBracket, tLBrace, tBackquote:
 		if !p.enter() {
 			p.exit()
@@ -430,16 +432,16 @@ func (p *parser) atom() *Node {
 		p.next()
 		v := p.starExprs()
 		p.expect(tBackquote)
-		return p.node(Repr, start, "", v)
+		return p.node(syntax.Repr, start, "", v)
 	}
 }
 
 // parens reads (…): a tuple, a generator, or just an expression.
-func (p *parser) parens() *Node {
+func (p *parser) parens() *syntax.Node {
 	start := p.start()
 	p.next()
 	if p.accept(tRParen) {
-		return p.node(Tuple, start, "")
+		return p.node(syntax.Tuple, start, "")
 	}
 	if p.kind == tYield {
 		v := p.yield()
@@ -449,7 +451,7 @@ func (p *parser) parens() *Node {
 	first := p.starOr(p.named)
 	switch p.kind {
 	case tFor, tAsync:
-		n := p.comprehension(Generator, start, first)
+		n := p.comprehension(syntax.Generator, start, first)
 		p.expect(tRParen)
 		n.End = p.end
 		return n
@@ -458,7 +460,7 @@ func (p *parser) parens() *Node {
 		p.push(first)
 		p.elements(tRParen)
 		p.expect(tRParen)
-		return p.take(Tuple, start, "", mark)
+		return p.take(syntax.Tuple, start, "", mark)
 	default:
 		p.expect(tRParen)
 		return first
@@ -475,15 +477,15 @@ func (p *parser) elements(end tok) {
 	}
 }
 
-func (p *parser) brackets() *Node {
+func (p *parser) brackets() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	p.next()
 	if p.accept(tRBracket) {
-		return p.node(List, start, "")
+		return p.node(syntax.List, start, "")
 	}
 	first := p.starOr(p.named)
 	if p.kind == tFor || p.kind == tAsync {
-		n := p.comprehension(ListComp, start, first)
+		n := p.comprehension(syntax.ListComp, start, first)
 		p.expect(tRBracket)
 		n.End = p.end
 		return n
@@ -491,15 +493,15 @@ func (p *parser) brackets() *Node {
 	p.push(first)
 	p.elements(tRBracket)
 	p.expect(tRBracket)
-	return p.take(List, start, "", mark)
+	return p.take(syntax.List, start, "", mark)
 }
 
 // braces reads a set or a dictionary.
-func (p *parser) braces() *Node {
+func (p *parser) braces() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	p.next()
 	if p.accept(tRBrace) {
-		return p.node(Dict, start, "")
+		return p.node(syntax.Dict, start, "")
 	}
 	if p.kind != tStarStar {
 		first := p.starOr(p.named)
@@ -508,7 +510,7 @@ func (p *parser) braces() *Node {
 			p.next()
 			value := p.expr()
 			if p.kind == tFor || p.kind == tAsync {
-				n := p.comprehension(DictComp, start, first, value)
+				n := p.comprehension(syntax.DictComp, start, first, value)
 				p.expect(tRBrace)
 				n.End = p.end
 				return n
@@ -516,7 +518,7 @@ func (p *parser) braces() *Node {
 			p.push(first)
 			p.push(value)
 		case tFor, tAsync:
-			n := p.comprehension(SetComp, start, first)
+			n := p.comprehension(syntax.SetComp, start, first)
 			p.expect(tRBrace)
 			n.End = p.end
 			return n
@@ -524,7 +526,7 @@ func (p *parser) braces() *Node {
 			p.push(first)
 			p.elements(tRBrace)
 			p.expect(tRBrace)
-			return p.take(Set, start, "", mark)
+			return p.take(syntax.Set, start, "", mark)
 		}
 		p.accept(tComma)
 	}
@@ -542,5 +544,5 @@ func (p *parser) braces() *Node {
 		}
 	}
 	p.expect(tRBrace)
-	return p.take(Dict, start, "", mark)
+	return p.take(syntax.Dict, start, "", mark)
 }

@@ -1,21 +1,25 @@
 package python
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/modelwarden/warden/internal/source/syntax"
+)
 
 // strings reads adjacent literals as one.
-func (p *parser) strings() *Node {
+func (p *parser) strings() *syntax.Node {
 	start := p.start()
 	if p.kind == tString && p.peek(1) != tString && p.peek(1) != tFStart { // the usual case
 		t := p.toks[p.i]
 		text := literal(p.src[t.start:t.end], t.flag)
 		p.next()
-		return p.withBytes(p.node(String, start, text), t.flag)
+		return p.withBytes(p.node(syntax.String, start, text), t.flag)
 	}
 	var b strings.Builder
 	format, flag, mark := false, uint8(0), len(p.stack)
 	flush := func(at int32) {
 		if b.Len() > 0 {
-			p.push(p.node(String, at, b.String()))
+			p.push(p.node(syntax.String, at, b.String()))
 			b.Reset()
 		}
 	}
@@ -34,19 +38,19 @@ func (p *parser) strings() *Node {
 	}
 	if !format {
 		text := b.String()
-		return p.withBytes(p.node(String, start, text), flag)
+		return p.withBytes(p.node(syntax.String, start, text), flag)
 	}
 	flush(start)
-	n := p.take(FString, start, "", mark)
+	n := p.take(syntax.FString, start, "", mark)
 	if flag&strTemplate != 0 {
-		n.Flag = Template
+		n.Flag = syntax.Template
 	}
 	return n
 }
 
-func (p *parser) withBytes(n *Node, flag uint8) *Node {
+func (p *parser) withBytes(n *syntax.Node, flag uint8) *syntax.Node {
 	if flag&strBytes != 0 {
-		n.Flag = Bytes
+		n.Flag = syntax.Bytes
 	}
 	return n
 }
@@ -78,7 +82,7 @@ func (p *parser) fields(b *strings.Builder, flush func(int32), end tok) {
 		if p.accept(tFBang) {
 			conversion = p.ident()
 		}
-		var spec *Node
+		var spec *syntax.Node
 		if at := p.start(); p.accept(tFColon) {
 			spec = p.spec(at)
 		}
@@ -87,20 +91,20 @@ func (p *parser) fields(b *strings.Builder, flush func(int32), end tok) {
 		if debug && conversion == "" && spec == nil {
 			conversion = "r"
 		}
-		p.push(p.node(Field, start, conversion, value, spec))
+		p.push(p.node(syntax.Field, start, conversion, value, spec))
 	}
 }
 
-func (p *parser) spec(start int32) *Node {
+func (p *parser) spec(start int32) *syntax.Node {
 	var b strings.Builder
 	mark := len(p.stack)
 	flush := func(at int32) {
 		if b.Len() > 0 {
-			p.push(p.node(String, at, b.String()))
+			p.push(p.node(syntax.String, at, b.String()))
 			b.Reset()
 		}
 	}
 	p.fields(&b, flush, tRBrace)
 	flush(start)
-	return p.take(FString, start, "", mark)
+	return p.take(syntax.FString, start, "", mark)
 }

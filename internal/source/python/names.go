@@ -1,32 +1,10 @@
 package python
 
-import "strings"
+import (
+	"strings"
 
-// Dotted renders a name such as a.b.c. It returns "" for anything else.
-func Dotted(n *Node) string {
-	parts := 0
-	for m := n; ; m = m.Kids[0] {
-		if m == nil {
-			return ""
-		}
-		parts++
-		if m.Kind == Name {
-			break
-		}
-		if m.Kind != Attr {
-			return ""
-		}
-	}
-	if parts == 1 {
-		return n.Text
-	}
-	names := make([]string, parts)
-	for i := parts - 1; i >= 0; i-- {
-		names[i] = n.Text
-		n = n.Kid(0)
-	}
-	return strings.Join(names, ".")
-}
+	"github.com/modelwarden/warden/internal/source/syntax"
+)
 
 // maxFold bounds the bytes of a folded string.
 const maxFold = 1 << 20
@@ -34,38 +12,38 @@ const maxFold = 1 << 20
 // Fold returns the text that an expression always has: a literal, literals
 // joined by + or by a constant "".join([…]), an f-string without open fields.
 // Names are looked up with known, which may be nil.
-func Fold(n *Node, known func(name string) (string, bool)) (string, bool) {
+func Fold(n *syntax.Node, known func(name string) (string, bool)) (string, bool) {
 	if n == nil {
 		return "", false
 	}
 	switch n.Kind {
-	case String:
+	case syntax.String:
 		return n.Text, true
-	case Name:
+	case syntax.Name:
 		if known == nil {
 			return "", false
 		}
 		return known(n.Text)
-	case Binary:
+	case syntax.Binary:
 		if n.Text != "+" {
 			return "", false
 		}
 		return foldAll(n.Kids, "", known)
-	case FString:
+	case syntax.FString:
 		return foldAll(n.Kids, "", known)
-	case Field:
+	case syntax.Field:
 		if n.Text != "" && n.Text != "s" || n.Kid(1) != nil {
 			return "", false
 		}
 		return Fold(n.Kids[0], known)
-	case Call:
+	case syntax.Call:
 		f := n.Kids[0]
-		if len(n.Kids) != 2 || f.Kind != Attr || f.Text != "join" {
+		if len(n.Kids) != 2 || f.Kind != syntax.Attr || f.Text != "join" {
 			return "", false
 		}
 		sep, ok := Fold(f.Kids[0], known)
 		list := n.Kids[1]
-		if !ok || list.Kind != List && list.Kind != Tuple {
+		if !ok || list.Kind != syntax.List && list.Kind != syntax.Tuple {
 			return "", false
 		}
 		return foldAll(list.Kids, sep, known)
@@ -74,7 +52,7 @@ func Fold(n *Node, known func(name string) (string, bool)) (string, bool) {
 	}
 }
 
-func foldAll(kids []*Node, sep string, known func(string) (string, bool)) (string, bool) {
+func foldAll(kids []*syntax.Node, sep string, known func(string) (string, bool)) (string, bool) {
 	parts, size := make([]string, len(kids)), 0
 	for i, k := range kids {
 		s, ok := Fold(k, known)
@@ -98,21 +76,21 @@ type Imports struct {
 // imports give one name, the later one counts. Module is the dotted name of
 // the module and isPackage says that it is an __init__; relative imports need
 // both and are left out if module is "".
-func NewImports(body []*Node, module string, isPackage bool) *Imports {
+func NewImports(body []*syntax.Node, module string, isPackage bool) *Imports {
 	im := &Imports{names: map[string]string{}}
 	for _, n := range body {
-		Walk(n, func(n *Node) bool {
+		syntax.Walk(n, func(n *syntax.Node) bool {
 			im.Add(n, module, isPackage)
-			return n.Kind != Expr && n.Kind != Assign
+			return n.Kind != syntax.Expr && n.Kind != syntax.Assign
 		})
 	}
 	return im
 }
 
 // Add takes in n if it is an import.
-func (im *Imports) Add(n *Node, module string, isPackage bool) {
+func (im *Imports) Add(n *syntax.Node, module string, isPackage bool) {
 	switch n.Kind {
-	case Import:
+	case syntax.Import:
 		for _, a := range n.Kids {
 			if as := a.Kid(0); as != nil {
 				im.names[as.Text] = a.Text
@@ -121,7 +99,7 @@ func (im *Imports) Add(n *Node, module string, isPackage bool) {
 			head, _, _ := strings.Cut(a.Text, ".")
 			im.names[head] = head
 		}
-	case From:
+	case syntax.From:
 		from := Absolute(n.Text, module, isPackage)
 		if from == "" {
 			return

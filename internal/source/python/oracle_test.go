@@ -15,10 +15,11 @@ import (
 	"time"
 
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // dump writes the tree in the form of testdata/dump.py.
-func dump(b *strings.Builder, n *python.Node, quiet bool) {
+func dump(b *strings.Builder, n *syntax.Node, quiet bool) {
 	if b.Len() > 0 {
 		b.WriteByte('\n')
 	}
@@ -32,31 +33,31 @@ func dump(b *strings.Builder, n *python.Node, quiet bool) {
 	}
 	if !quiet {
 		switch n.Kind {
-		case python.Block, python.Params, python.Param, python.Args, python.TypeParams, python.WithItem, python.Case, python.PatKeyword, python.Comp:
+		case syntax.Block, syntax.Params, syntax.Param, syntax.Args, syntax.TypeParams, syntax.WithItem, syntax.Case, syntax.PatKeyword, syntax.Comp:
 		default:
 			pos = fmt.Sprintf("%d-%d", n.Start, n.End)
 		}
 	}
 	kids := n.Kids
 	switch n.Kind {
-	case python.String:
+	case syntax.String:
 		text = fmt.Sprintf("%d:%d", len(n.Text), crc32.ChecksumIEEE([]byte(n.Text)))
-	case python.Number:
+	case syntax.Number:
 		text = ""
-	case python.FString:
+	case syntax.FString:
 		quiet = true
-	case python.Return, python.Expr, python.Raise, python.Assert, python.Yield:
-		kids = pad(kids, map[python.Kind]int{python.Return: 1, python.Raise: 2, python.Assert: 2, python.Yield: 1}[n.Kind])
-	case python.AnnAssign:
+	case syntax.Return, syntax.Expr, syntax.Raise, syntax.Assert, syntax.Yield:
+		kids = pad(kids, map[syntax.Kind]int{syntax.Return: 1, syntax.Raise: 2, syntax.Assert: 2, syntax.Yield: 1}[n.Kind])
+	case syntax.AnnAssign:
 		kids = pad(kids, 3)
-	case python.Field:
+	case syntax.Field:
 		kids = pad(kids, 2)
 	default:
 	}
 	fmt.Fprintf(b, "(%s%s %s %s", kind, flag, pos, text)
 	for _, k := range kids {
 		inner := quiet
-		if n.Kind == python.Alias || n.Kind == python.Global || n.Kind == python.Nonlocal {
+		if n.Kind == syntax.Alias || n.Kind == syntax.Global || n.Kind == syntax.Nonlocal {
 			inner = true
 		}
 		dump(b, k, inner)
@@ -64,8 +65,8 @@ func dump(b *strings.Builder, n *python.Node, quiet bool) {
 	b.WriteString("\n)")
 }
 
-func pad(kids []*python.Node, n int) []*python.Node {
-	out := append([]*python.Node(nil), kids...)
+func pad(kids []*syntax.Node, n int) []*syntax.Node {
+	out := append([]*syntax.Node(nil), kids...)
 	for len(out) < n {
 		out = append(out, nil)
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // maxHeight bounds the height of a tree: chains such as a.b.c or a + b + c
@@ -15,7 +17,7 @@ const maxHeight = 10000
 // return, until the statement is given up; none of them returns nil.
 type parser struct {
 	*lexer
-	arena
+	syntax.Arena
 	stop   func() error // the cause, once reading is to stop
 	i      int          // of the token that is next
 	kind   tok          // of that token; tError after an error
@@ -23,7 +25,7 @@ type parser struct {
 	failed bool
 	end    int32 // of the token before
 	last   int32 // the same, white space left out: where a block ends
-	stack  []*Node
+	stack  []*syntax.Node
 }
 
 func (p *parser) load() {
@@ -75,7 +77,7 @@ func (p *parser) expect(k tok) {
 }
 
 // unexpected gives the statement up.
-func (p *parser) unexpected(want string) *Node {
+func (p *parser) unexpected(want string) *syntax.Node {
 	if p.failed {
 		return p.bad()
 	}
@@ -91,8 +93,8 @@ func (p *parser) unexpected(want string) *Node {
 	return p.bad()
 }
 
-func (p *parser) bad() *Node {
-	return p.node(Bad, p.start(), "")
+func (p *parser) bad() *syntax.Node {
+	return p.node(syntax.Bad, p.start(), "")
 }
 
 // enter counts a level of nesting; it gives the statement up if there are too
@@ -112,11 +114,11 @@ func (p *parser) enter() bool {
 func (p *parser) exit() { p.depth-- }
 
 // node makes a node that ends with the token before.
-func (p *parser) node(k Kind, start int32, text string, kids ...*Node) *Node {
-	n := p.arena.node()
+func (p *parser) node(k syntax.Kind, start int32, text string, kids ...*syntax.Node) *syntax.Node {
+	n := p.Arena.New()
 	n.Kind, n.Start, n.End, n.Text = k, start, max(p.end, start), text
 	if len(kids) > 0 {
-		n.Kids = p.list(len(kids))
+		n.Kids = p.List(len(kids))
 		copy(n.Kids, kids)
 	}
 	p.measure(n)
@@ -124,19 +126,19 @@ func (p *parser) node(k Kind, start int32, text string, kids ...*Node) *Node {
 }
 
 // take makes a node of what was pushed on the stack since mark.
-func (p *parser) take(k Kind, start int32, text string, mark int) *Node {
+func (p *parser) take(k syntax.Kind, start int32, text string, mark int) *syntax.Node {
 	n := p.node(k, start, text, p.stack[mark:]...)
 	p.stack = p.stack[:mark]
 	return n
 }
 
-func (p *parser) push(n *Node) { p.stack = append(p.stack, n) }
+func (p *parser) push(n *syntax.Node) { p.stack = append(p.stack, n) }
 
-func (p *parser) measure(n *Node) {
+func (p *parser) measure(n *syntax.Node) {
 	h := uint16(0)
 	for _, k := range n.Kids {
-		if k != nil && k.height >= h {
-			h = k.height + 1
+		if k != nil && k.Height >= h {
+			h = k.Height + 1
 		}
 	}
 	if h >= maxHeight {
@@ -146,7 +148,7 @@ func (p *parser) measure(n *Node) {
 		}
 		n.Kids, h = nil, 0
 	}
-	n.height = h
+	n.Height = h
 }
 
 // text returns the source of the next token.
@@ -177,10 +179,10 @@ func normal(s string) string {
 }
 
 // name reads an identifier as a node.
-func (p *parser) name() *Node {
+func (p *parser) name() *syntax.Node {
 	start := p.start()
 	text := p.ident()
-	return p.node(Name, start, text)
+	return p.node(syntax.Name, start, text)
 }
 
 // dottedName reads a.b.c.
@@ -201,7 +203,7 @@ func (p *parser) dottedName() string {
 }
 
 // file reads all statements.
-func (p *parser) file() []*Node {
+func (p *parser) file() []*syntax.Node {
 	p.load()
 	for p.kind != tEOF {
 		if p.kind == tNewline || p.kind == tDedent {
@@ -210,7 +212,7 @@ func (p *parser) file() []*Node {
 		}
 		p.statement()
 	}
-	body := p.list(len(p.stack))
+	body := p.List(len(p.stack))
 	copy(body, p.stack)
 	return body
 }
@@ -243,7 +245,7 @@ func (p *parser) resync(first, mark int) {
 	p.load()
 	p.end = max(start, p.toks[max(p.i-1, first)].start)
 	p.last = max(p.last, p.end)
-	n := p.node(Bad, start, "")
+	n := p.node(syntax.Bad, start, "")
 	switch {
 	case p.kind == tIndent:
 		n.Kids = append(n.Kids, p.indented())
@@ -268,7 +270,7 @@ func (p *parser) statement() {
 			p.resync(first, mark)
 			return
 		}
-		p.push(p.node(Bad, block.Start, "", block))
+		p.push(p.node(syntax.Bad, block.Start, "", block))
 		return
 	}
 	if n := p.compound(); n != nil {
@@ -283,13 +285,13 @@ func (p *parser) statement() {
 }
 
 // indented reads a block from its indentation on.
-func (p *parser) indented() *Node {
+func (p *parser) indented() *syntax.Node {
 	p.next()
 	return p.rest()
 }
 
 // rest reads the statements up to the end of a block, and the end.
-func (p *parser) rest() *Node {
+func (p *parser) rest() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	if p.enter() {
 		for p.kind != tDedent && p.kind != tEOF && !p.failed {
@@ -303,7 +305,7 @@ func (p *parser) rest() *Node {
 		p.skipBlock()
 	}
 	p.exit()
-	n := p.take(Block, start, "", mark)
+	n := p.take(syntax.Block, start, "", mark)
 	if len(n.Kids) > 0 {
 		n.Start, n.End = n.Kids[0].Start, max(p.last, n.Kids[len(n.Kids)-1].End)
 	}
@@ -332,7 +334,7 @@ func (p *parser) skipBlock() {
 }
 
 // block reads ":" and what belongs to it.
-func (p *parser) block() *Node {
+func (p *parser) block() *syntax.Node {
 	p.expect(tColon)
 	if p.accept(tNewline) {
 		if p.kind != tIndent {
@@ -343,7 +345,7 @@ func (p *parser) block() *Node {
 	}
 	start, mark := p.start(), len(p.stack)
 	p.simple()
-	n := p.take(Block, start, "", mark)
+	n := p.take(syntax.Block, start, "", mark)
 	if len(n.Kids) > 0 {
 		n.End = max(p.last, start)
 	}

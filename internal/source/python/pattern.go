@@ -1,5 +1,7 @@
 package python
 
+import "github.com/modelwarden/warden/internal/source/syntax"
+
 // isMatch reports whether the word match here begins a match statement: the
 // line ends in ":", and the next one, which is indented, begins with case.
 func (p *parser) isMatch() bool {
@@ -21,7 +23,7 @@ func (p *parser) isMatch() bool {
 	return false
 }
 
-func (p *parser) match() *Node {
+func (p *parser) match() *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	p.next()
 	p.push(p.namedOrTuple())
@@ -32,23 +34,23 @@ func (p *parser) match() *Node {
 		at := p.start()
 		p.next()
 		pattern := p.patterns()
-		var guard *Node
+		var guard *syntax.Node
 		if p.accept(tIf) {
 			guard = p.named()
 		}
 		body := p.block()
-		n := p.node(Case, at, "", pattern, guard, body)
+		n := p.node(syntax.Case, at, "", pattern, guard, body)
 		p.push(p.trim(n))
 	}
 	p.expect(tDedent)
-	n := p.take(Match, start, "", mark)
+	n := p.take(syntax.Match, start, "", mark)
 	return p.trim(n)
 }
 
 // namedOrTuple reads a, b, *c with assignments inside.
-func (p *parser) namedOrTuple() *Node {
+func (p *parser) namedOrTuple() *syntax.Node {
 	start := p.start()
-	one := func() *Node {
+	one := func() *syntax.Node {
 		if p.kind == tStar {
 			return p.starOr(p.expr)
 		}
@@ -66,11 +68,11 @@ func (p *parser) namedOrTuple() *Node {
 		}
 		p.push(one())
 	}
-	return p.take(Tuple, start, "", mark)
+	return p.take(syntax.Tuple, start, "", mark)
 }
 
 // patterns reads what stands behind case: a sequence needs no brackets.
-func (p *parser) patterns() *Node {
+func (p *parser) patterns() *syntax.Node {
 	start := p.start()
 	first := p.patternAs()
 	if p.kind != tComma {
@@ -84,17 +86,17 @@ func (p *parser) patterns() *Node {
 		}
 		p.push(p.patternAs())
 	}
-	return p.take(PatSeq, start, "", mark)
+	return p.take(syntax.PatSeq, start, "", mark)
 }
 
-func (p *parser) patternAs() *Node {
+func (p *parser) patternAs() *syntax.Node {
 	start := p.start()
 	if p.accept(tStar) {
 		name := p.ident()
 		if name == "_" {
 			name = ""
 		}
-		return p.node(PatStar, start, name)
+		return p.node(syntax.PatStar, start, name)
 	}
 	if !p.enter() {
 		p.exit()
@@ -104,12 +106,12 @@ func (p *parser) patternAs() *Node {
 	p.exit()
 	if p.accept(tAs) {
 		name := p.ident()
-		return p.node(PatAs, start, name, n)
+		return p.node(syntax.PatAs, start, name, n)
 	}
 	return n
 }
 
-func (p *parser) patternOr() *Node {
+func (p *parser) patternOr() *syntax.Node {
 	start := p.start()
 	first := p.patternOne()
 	if p.kind != tPipe {
@@ -120,19 +122,19 @@ func (p *parser) patternOr() *Node {
 	for p.accept(tPipe) {
 		p.push(p.patternOne())
 	}
-	return p.take(PatOr, start, "", mark)
+	return p.take(syntax.PatOr, start, "", mark)
 }
 
-func (p *parser) patternOne() *Node {
+func (p *parser) patternOne() *syntax.Node {
 	start := p.start()
 	switch p.kind {
 	case tNone, tTrue, tFalse:
 		text := spelling[p.kind]
 		p.next()
-		return p.node(PatConst, start, text)
+		return p.node(syntax.PatConst, start, text)
 	case tNumber, tMinus, tString, tFStart:
 		v := p.binary(precSum) // -1, 1+2j
-		return p.node(PatValue, start, "", v)
+		return p.node(syntax.PatValue, start, "", v)
 	case tLBracket:
 		p.next()
 		return p.patternList(start, tRBracket, true)
@@ -150,7 +152,7 @@ func (p *parser) patternOne() *Node {
 
 // patternList reads the inside of brackets. A single pattern in round ones is
 // that pattern.
-func (p *parser) patternList(start int32, end tok, always bool) *Node {
+func (p *parser) patternList(start int32, end tok, always bool) *syntax.Node {
 	mark, commas := len(p.stack), 0
 	for p.kind != end && !p.failed {
 		p.push(p.patternAs())
@@ -160,15 +162,15 @@ func (p *parser) patternList(start int32, end tok, always bool) *Node {
 		commas++
 	}
 	p.expect(end)
-	if !always && commas == 0 && len(p.stack) == mark+1 && p.stack[mark].Kind != PatStar {
+	if !always && commas == 0 && len(p.stack) == mark+1 && p.stack[mark].Kind != syntax.PatStar {
 		n := p.stack[mark]
 		p.stack = p.stack[:mark]
 		return n
 	}
-	return p.take(PatSeq, start, "", mark)
+	return p.take(syntax.PatSeq, start, "", mark)
 }
 
-func (p *parser) patternMap(start int32) *Node {
+func (p *parser) patternMap(start int32) *syntax.Node {
 	p.next()
 	mark, rest := len(p.stack), ""
 	for p.kind != tRBrace && !p.failed {
@@ -184,25 +186,25 @@ func (p *parser) patternMap(start int32) *Node {
 		}
 	}
 	p.expect(tRBrace)
-	return p.take(PatMap, start, rest, mark)
+	return p.take(syntax.PatMap, start, rest, mark)
 }
 
 // patternName reads a capture, a wildcard, a dotted value or a class.
-func (p *parser) patternName(start int32) *Node {
+func (p *parser) patternName(start int32) *syntax.Node {
 	if k := p.peek(1); k != tDot && k != tLParen {
 		name := p.ident()
 		if name == "_" {
 			name = ""
 		}
-		return p.node(PatAs, start, name)
+		return p.node(syntax.PatAs, start, name)
 	}
 	v := p.name()
 	for p.accept(tDot) {
 		attr := p.ident()
-		v = p.node(Attr, start, attr, v)
+		v = p.node(syntax.Attr, start, attr, v)
 	}
 	if !p.accept(tLParen) {
-		return p.node(PatValue, start, "", v)
+		return p.node(syntax.PatValue, start, "", v)
 	}
 	mark := len(p.stack)
 	p.push(v)
@@ -211,7 +213,7 @@ func (p *parser) patternName(start int32) *Node {
 			name := p.ident()
 			p.next()
 			sub := p.patternAs()
-			p.push(p.node(PatKeyword, at, name, sub))
+			p.push(p.node(syntax.PatKeyword, at, name, sub))
 		} else {
 			p.push(p.patternAs())
 		}
@@ -220,5 +222,5 @@ func (p *parser) patternName(start int32) *Node {
 		}
 	}
 	p.expect(tRParen)
-	return p.take(PatClass, start, "", mark)
+	return p.take(syntax.PatClass, start, "", mark)
 }

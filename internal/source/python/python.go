@@ -2,13 +2,13 @@
 //
 // It accepts the language from 3.8 to 3.14 and the statements of Python 2 that
 // later versions dropped. Nothing is executed or imported. A statement that
-// does not parse becomes a [Bad] node and an [Error], and reading goes on with
+// does not parse becomes a [syntax.Bad] node and an [Error], and reading goes on with
 // the next one, so that one odd line never hides the rest of a file; a caller
 // that must know that all of it was read looks at the errors.
 //
-// The tree is plain: one [Node] type, whose [Kind] says what its kids are. On
-// top of it stand [Dotted], [Fold] and [NewImports], with which a consumer
-// tells that c.run() means a.b.run().
+// The tree is that of package syntax. On top of it stand [syntax.Dotted],
+// [Fold] and [NewImports], with which a consumer tells that c.run() means
+// a.b.run().
 package python
 
 import (
@@ -19,6 +19,8 @@ import (
 	"sort"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // Limits bound what [Parse] reads. A field that is 0 stands for its default.
@@ -51,24 +53,8 @@ func (e Error) Unwrap() error { return e.Err }
 
 // A Module is a file of source.
 type Module struct {
-	Body    []*Node // statements
-	Source  string  // what the offsets of nodes count in
-	Python2 bool    // something was read that only Python 2 accepts
-
-	lines []int32 // where lines begin
-}
-
-// Line returns the line that holds a byte, the first line being 1.
-func (m *Module) Line(offset int32) int {
-	if m.lines == nil {
-		m.lines = []int32{0}
-		for i := 0; i < len(m.Source); i++ {
-			if c := m.Source[i]; c == '\n' || c == '\r' && !strings.HasPrefix(m.Source[i+1:], "\n") {
-				m.lines = append(m.lines, int32(i+1))
-			}
-		}
-	}
-	return sort.Search(len(m.lines), func(i int) bool { return m.lines[i] > offset })
+	syntax.File
+	Python2 bool // something was read that only Python 2 accepts
 }
 
 // Parse reads src. It always returns a module, which holds what could be read;
@@ -96,7 +82,7 @@ func Parse(ctx context.Context, src []byte, lim Limits) (*Module, []Error) {
 	if encErr != "" {
 		l.fail(0, 0, nil, "%s", encErr)
 	}
-	m := &Module{Source: text}
+	m := &Module{File: syntax.File{Source: text}}
 	l.src = text
 	l.toks = make([]token, 0, len(text)/5+16)
 	if strings.HasPrefix(text, "\uFEFF") {

@@ -12,10 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/modelwarden/warden/internal/source/python"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // brief writes a tree without positions: Kind:text(kids).
-func brief(n *python.Node) string {
+func brief(n *syntax.Node) string {
 	if n == nil {
 		return "_"
 	}
@@ -205,10 +206,10 @@ func TestNames(t *testing.T) {
 		}
 	}
 	m, _ = parse(t, "a.b.c(1).d")
-	if got := python.Dotted(m.Body[0].Kids[0].Kids[0].Kids[0]); got != "a.b.c" {
+	if got := syntax.Dotted(m.Body[0].Kids[0].Kids[0].Kids[0]); got != "a.b.c" {
 		t.Errorf("Dotted = %q, want a.b.c", got)
 	}
-	if got := python.Dotted(m.Body[0].Kids[0]); got != "" {
+	if got := syntax.Dotted(m.Body[0].Kids[0]); got != "" {
 		t.Errorf("Dotted of a call = %q, want none", got)
 	}
 	if got := m.Line(0); got != 1 {
@@ -233,14 +234,14 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("statement at %d behind %d", n.Start, last)
 			}
 			last = n.Start
-			python.Walk(n, func(n *python.Node) bool {
+			syntax.Walk(n, func(n *syntax.Node) bool {
 				if n.Start < 0 || n.End < n.Start || int(n.End) > len(m.Source) {
 					t.Fatalf("%v covers %d to %d of %d", n.Kind, n.Start, n.End, len(m.Source))
 				}
-				if n.Kind == python.Bad {
+				if n.Kind == syntax.Bad {
 					bad++
 				}
-				python.Dotted(n)
+				syntax.Dotted(n)
 				n.Body()
 				n.Decorators()
 				return true

@@ -1,6 +1,10 @@
 package python
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/modelwarden/warden/internal/source/syntax"
+)
 
 // simple reads a line of simple statements and pushes them.
 func (p *parser) simple() {
@@ -16,31 +20,31 @@ func (p *parser) simple() {
 }
 
 // small reads one simple statement.
-func (p *parser) small() *Node {
+func (p *parser) small() *syntax.Node {
 	start := p.start()
 	switch p.kind {
 	case tPass:
 		p.next()
-		return p.node(Pass, start, "")
+		return p.node(syntax.Pass, start, "")
 	case tBreak:
 		p.next()
-		return p.node(Break, start, "")
+		return p.node(syntax.Break, start, "")
 	case tContinue:
 		p.next()
-		return p.node(Continue, start, "")
+		return p.node(syntax.Continue, start, "")
 	case tReturn:
 		p.next()
 		if p.endsLine() {
-			return p.node(Return, start, "")
+			return p.node(syntax.Return, start, "")
 		}
 		v := p.starExprs()
-		return p.node(Return, start, "", v)
+		return p.node(syntax.Return, start, "", v)
 	case tRaise:
 		return p.raise(start)
 	case tGlobal:
-		return p.names(Global)
+		return p.names(syntax.Global)
 	case tNonlocal:
-		return p.names(Nonlocal)
+		return p.names(syntax.Nonlocal)
 	case tDel:
 		p.next()
 		mark := len(p.stack)
@@ -50,15 +54,15 @@ func (p *parser) small() *Node {
 				break
 			}
 		}
-		return p.take(Delete, start, "", mark)
+		return p.take(syntax.Delete, start, "", mark)
 	case tAssert:
 		p.next()
 		test := p.expr()
 		if p.accept(tComma) {
 			msg := p.expr()
-			return p.node(Assert, start, "", test, msg)
+			return p.node(syntax.Assert, start, "", test, msg)
 		}
-		return p.node(Assert, start, "", test)
+		return p.node(syntax.Assert, start, "", test)
 	case tImport:
 		return p.imports(start)
 	case tFrom:
@@ -77,16 +81,16 @@ func (p *parser) endsLine() bool {
 }
 
 // raise reads the statement, that of Python 2 with commas too.
-func (p *parser) raise(start int32) *Node {
+func (p *parser) raise(start int32) *syntax.Node {
 	p.next()
 	if p.endsLine() {
-		return p.node(Raise, start, "")
+		return p.node(syntax.Raise, start, "")
 	}
 	exc := p.expr()
 	switch {
 	case p.accept(tFrom):
 		cause := p.expr()
-		return p.node(Raise, start, "", exc, cause)
+		return p.node(syntax.Raise, start, "", exc, cause)
 	case p.kind == tComma:
 		p.python2 = true
 		mark := len(p.stack)
@@ -94,12 +98,12 @@ func (p *parser) raise(start int32) *Node {
 		for p.accept(tComma) {
 			p.push(p.expr())
 		}
-		return p.take(Raise, start, "", mark)
+		return p.take(syntax.Raise, start, "", mark)
 	}
-	return p.node(Raise, start, "", exc)
+	return p.node(syntax.Raise, start, "", exc)
 }
 
-func (p *parser) names(k Kind) *Node {
+func (p *parser) names(k syntax.Kind) *syntax.Node {
 	start, mark := p.start(), len(p.stack)
 	p.next()
 	p.push(p.name())
@@ -109,7 +113,7 @@ func (p *parser) names(k Kind) *Node {
 	return p.take(k, start, "", mark)
 }
 
-func (p *parser) imports(start int32) *Node {
+func (p *parser) imports(start int32) *syntax.Node {
 	p.next()
 	mark := len(p.stack)
 	for {
@@ -120,18 +124,18 @@ func (p *parser) imports(start int32) *Node {
 			break
 		}
 	}
-	return p.take(Import, start, "", mark)
+	return p.take(syntax.Import, start, "", mark)
 }
 
-func (p *parser) alias(start int32, name string) *Node {
+func (p *parser) alias(start int32, name string) *syntax.Node {
 	if p.accept(tAs) {
 		as := p.name()
-		return p.node(Alias, start, name, as)
+		return p.node(syntax.Alias, start, name, as)
 	}
-	return p.node(Alias, start, name)
+	return p.node(syntax.Alias, start, name)
 }
 
-func (p *parser) from(start int32) *Node {
+func (p *parser) from(start int32) *syntax.Node {
 	p.next()
 	dots := 0
 	for {
@@ -156,8 +160,8 @@ func (p *parser) from(start int32) *Node {
 	p.expect(tImport)
 	mark := len(p.stack)
 	if at := p.start(); p.accept(tStar) {
-		p.push(p.node(Alias, at, "*"))
-		return p.take(From, start, module, mark)
+		p.push(p.node(syntax.Alias, at, "*"))
+		return p.take(syntax.From, start, module, mark)
 	}
 	paren := p.accept(tLParen)
 	for {
@@ -171,12 +175,12 @@ func (p *parser) from(start int32) *Node {
 	if paren {
 		p.expect(tRParen)
 	}
-	return p.take(From, start, module, mark)
+	return p.take(syntax.From, start, module, mark)
 }
 
 // softSimple reads statements that begin with a word that is a name elsewhere:
 // type aliases, and print and exec of Python 2.
-func (p *parser) softSimple(start int32) *Node {
+func (p *parser) softSimple(start int32) *syntax.Node {
 	second := p.peek(1)
 	if second != tName && second != tString && second != tNumber && second != tFStart && second != tNone {
 		return nil
@@ -189,7 +193,7 @@ func (p *parser) softSimple(start int32) *Node {
 			params := p.typeParams()
 			p.expect(tAssign)
 			value := p.expr()
-			return p.node(TypeAlias, start, "", name, params, value)
+			return p.node(syntax.TypeAlias, start, "", name, params, value)
 		}
 	case "print":
 		p.python2 = true
@@ -201,7 +205,7 @@ func (p *parser) softSimple(start int32) *Node {
 				break
 			}
 		}
-		return p.take(Print, start, "", mark)
+		return p.take(syntax.Print, start, "", mark)
 	case "exec":
 		p.python2 = true
 		p.next()
@@ -213,13 +217,13 @@ func (p *parser) softSimple(start int32) *Node {
 				p.push(p.expr())
 			}
 		}
-		return p.take(Exec, start, "", mark)
+		return p.take(syntax.Exec, start, "", mark)
 	}
 	return nil
 }
 
 // exprStatement reads an expression, or an assignment of any sort.
-func (p *parser) exprStatement(start int32) *Node {
+func (p *parser) exprStatement(start int32) *syntax.Node {
 	left := p.yieldOrStar()
 	switch p.kind {
 	case tAssign:
@@ -228,27 +232,27 @@ func (p *parser) exprStatement(start int32) *Node {
 		for p.accept(tAssign) {
 			p.push(p.yieldOrStar())
 		}
-		return p.take(Assign, start, "", mark)
+		return p.take(syntax.Assign, start, "", mark)
 	case tAugAssign:
 		op := p.text()
 		p.next()
 		value := p.yieldOrStar()
-		return p.node(AugAssign, start, op[:len(op)-1], left, value)
+		return p.node(syntax.AugAssign, start, op[:len(op)-1], left, value)
 	case tColon:
 		p.next()
 		annotation := p.expr()
 		if p.accept(tAssign) {
 			value := p.yieldOrStar()
-			return p.node(AnnAssign, start, "", left, annotation, value)
+			return p.node(syntax.AnnAssign, start, "", left, annotation, value)
 		}
-		return p.node(AnnAssign, start, "", left, annotation)
+		return p.node(syntax.AnnAssign, start, "", left, annotation)
 	default:
-		return p.node(Expr, start, "", left)
+		return p.node(syntax.Expr, start, "", left)
 	}
 }
 
 // yieldOrStar reads what may stand on either side of "=".
-func (p *parser) yieldOrStar() *Node {
+func (p *parser) yieldOrStar() *syntax.Node {
 	if p.kind == tYield {
 		return p.yield()
 	}

@@ -1,4 +1,6 @@
-package python
+package syntax
+
+import "strings"
 
 // A Kind tells what a [Node] stands for, and so what its kids are.
 type Kind uint8
@@ -64,7 +66,7 @@ const (
 	Binary    // Text: operator. left, right
 	Bool      // Text: "and" or "or". operands…
 	Compare   // Text: operators, a comma between. operands…
-	Lambda    // Params, body
+	Lambda    // Params, body: an expression, or {} for the function expressions of other languages; flag Async
 	IfExp     // test, then, else
 	ListComp  // element, Comp…
 	SetComp   // element, Comp…
@@ -117,7 +119,7 @@ func (k Kind) String() string {
 }
 
 // A Flag says more about a node of a kind.
-type Flag uint8
+type Flag uint16
 
 // The flags.
 const (
@@ -128,6 +130,12 @@ const (
 	OneStar                   // *args, *Ts, except*
 	TwoStars                  // **kwargs, **P
 	Template                  // a t-string
+	New                       // a call that makes an object: new C(…) of other languages than Python
+	Static                    // a method or field of the class, not of its objects
+	Exported                  // can be named from outside the module: export, public
+	Default                   // what a module exports without a name
+	Getter                    // a method that is called by reading the attribute
+	Partial                   // made by a tolerant reader, which may have left something out
 )
 
 // A Node is a piece of the syntax tree. What its kids are depends on its kind
@@ -135,7 +143,7 @@ const (
 type Node struct {
 	Kind       Kind
 	Flag       Flag
-	height     uint16 // of the tree below, at most maxHeight
+	Height     uint16 // of the tree below; whoever makes trees bounds it, so that recursion is safe
 	Start, End int32  // bytes of the source
 	Text       string
 	Kids       []*Node
@@ -198,16 +206,44 @@ func Walk(n *Node, visit func(*Node) bool) {
 	}
 }
 
+// Dotted renders a name such as a.b.c. It returns "" for anything else.
+func Dotted(n *Node) string {
+	parts := 0
+	for m := n; ; m = m.Kids[0] {
+		if m == nil {
+			return ""
+		}
+		parts++
+		if m.Kind == Name {
+			break
+		}
+		if m.Kind != Attr {
+			return ""
+		}
+	}
+	if parts == 1 {
+		return n.Text
+	}
+	names := make([]string, parts)
+	for i := parts - 1; i >= 0; i-- {
+		names[i] = n.Text
+		n = n.Kid(0)
+	}
+	return strings.Join(names, ".")
+}
+
 // chunk is how many nodes, and kids, are allocated at once.
 const chunk = 512
 
-// An arena allocates nodes and lists of kids in bulk.
-type arena struct {
+// An Arena allocates nodes and lists of kids in bulk, since a tree has very many
+// small ones. The zero Arena is ready to use, by one goroutine at a time.
+type Arena struct {
 	nodes []Node
 	kids  []*Node
 }
 
-func (a *arena) node() *Node {
+// New returns a node with nothing in it.
+func (a *Arena) New() *Node {
 	if len(a.nodes) == 0 {
 		a.nodes = make([]Node, chunk)
 	}
@@ -216,8 +252,8 @@ func (a *arena) node() *Node {
 	return n
 }
 
-// list returns room for n kids.
-func (a *arena) list(n int) []*Node {
+// List returns room for n kids.
+func (a *Arena) List(n int) []*Node {
 	if n > chunk/4 {
 		return make([]*Node, n)
 	}
