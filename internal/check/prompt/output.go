@@ -97,7 +97,11 @@ func newScanner() (*scanner, error) {
 		kind := string(r.ID)
 		s.byKind[kind] = i
 		triggers = append(triggers, stream.Trigger{Slot: len(s.recs), Words: r.Words})
-		s.recs = append(s.recs, stream.Expressions(r.Any, kind, unsafeGroup+1, r.Ahead))
+		rec, err := stream.Expressions(r.Any, kind, unsafeGroup+1, r.Ahead)
+		if err != nil {
+			return nil, err
+		}
+		s.recs = append(s.recs, rec)
 	}
 	s.plan, err = stream.NewPlan(triggers)
 	return s, err

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"html"
 	"strings"
 
@@ -51,7 +52,9 @@ func (p *Policy) Tag(w stream.Window) ([]stream.Match, stream.State) {
 	case state == stream.More && !w.Ended():
 		return nil, stream.More
 	case state == stream.More && w.Cap && known:
-		return match(at, len(b), "unterminated-link", "", ""), stream.Yes
+		return long(at, len(b)), stream.Yes
+	case state == stream.Yes && end < 0: // more than anybody writes
+		return long(at, -end), stream.Yes
 	case state != stream.Yes:
 		return nil, stream.No
 	}
@@ -121,17 +124,29 @@ func (p *Policy) anchor(w stream.Window, attrs []attribute, end int) ([]stream.M
 	return nil, stream.No
 }
 
+// shownCap is how much of the text of a link is compared with its address.
+const shownCap = 512
+
 // slack decides about <address|text>.
 func (p *Policy) slack(w stream.Window, i int) ([]stream.Match, stream.State) {
 	b, bar := w.B, 0
-	for i < len(b) && b[i] != '>' && b[i] > ' ' || i < len(b) && bar > 0 && b[i] != '>' && b[i] != '\n' {
+	for i < len(b) && b[i] != '>' && b[i] != '<' && b[i] > ' ' || i < len(b) && bar > 0 && b[i] != '>' && b[i] != '<' && b[i] != '\n' {
 		if b[i] == '|' && bar == 0 {
 			bar = i
+		}
+		if bar > 0 && i-bar > shownCap { // no host is so long
+			if active(string(b[w.At+1 : bar])) {
+				return match(w.At, i, "url-scheme", "", ""), stream.Yes
+			}
+			return nil, stream.No
 		}
 		i++
 	}
 	if i == len(b) && !w.Ended() {
 		return nil, stream.More
+	}
+	if i == len(b) && w.Cap {
+		return long(w.At, i), stream.Yes
 	}
 	if i == len(b) || b[i] != '>' {
 		return nil, stream.No
@@ -151,7 +166,8 @@ func (p *Policy) slack(w stream.Window, i int) ([]stream.Match, stream.State) {
 }
 
 // attributes reads those of an element up to ">". Of elements that nobody knows
-// only well-formed ones are read, so that a comparison in a program is none.
+// only well-formed ones are read, so that a comparison in a program is none. A
+// place below zero says that a known one has more than are read, up to there.
 func attributes(w stream.Window, i int, lenient bool) ([]attribute, int, stream.State) {
 	b := w.B
 	var list []attribute
@@ -165,12 +181,17 @@ func attributes(w stream.Window, i int, lenient bool) ([]attribute, int, stream.
 			continue
 		case c == '<':
 			return nil, i, stream.No
+		case lenient && len(list) == 64:
+			return nil, -i, stream.Yes
 		case !lenient && !letter(c) && c != ':' && c != '_' && c != '@' || len(list) == 64:
 			return nil, i, stream.No
 		}
 		start := i
 		for i < len(b) && b[i] > ' ' && b[i] != '=' && b[i] != '>' && b[i] != '/' {
 			i++
+		}
+		if !lenient && bytes.IndexByte(b[start:i], '<') >= 0 {
+			return nil, i, stream.No
 		}
 		a := attribute{name: strings.ToLower(string(b[start:i]))}
 		if i == start { // a stray "="
@@ -200,6 +221,9 @@ func attributes(w stream.Window, i int, lenient bool) ([]attribute, int, stream.
 			} else {
 				for j < len(b) && b[j] > ' ' && b[j] != '>' {
 					j++
+				}
+				if !lenient && bytes.IndexByte(b[from:j], '<') >= 0 {
+					return nil, j, stream.No
 				}
 				a.value = string(b[from:j])
 			}

@@ -34,7 +34,7 @@ func (p *Policy) Bare(w stream.Window) ([]stream.Match, stream.State) {
 		return nil, stream.More
 	}
 	if w.Cap && end == len(b) {
-		return match(start, end, "unterminated-link", "", ""), stream.Yes
+		return long(start, end), stream.Yes
 	}
 	for end > w.At && strings.IndexByte(".,;:!?'*_~", b[end-1]) >= 0 {
 		end--
@@ -114,7 +114,7 @@ func fold(label string) string { return strings.Join(strings.Fields(strings.ToLo
 
 func unterminated(w stream.Window, at int, state stream.State) ([]stream.Match, stream.State) {
 	if state == stream.More && w.Cap {
-		return match(at, len(w.B), "unterminated-link", "", ""), stream.Yes
+		return long(at, len(w.B)), stream.Yes
 	}
 	if state == stream.More && !w.Last {
 		return nil, stream.More
@@ -146,6 +146,10 @@ func bracket(w stream.Window, i int) (int, stream.State) {
 	}
 	return len(b), stream.More
 }
+
+// garbage is how much of what is no title may stand between an address and the
+// closing parenthesis. CommonMark allows none; some readers do.
+const garbage = 256
 
 // destination reads an address and a title up to the closing parenthesis
 // (CommonMark 6.3).
@@ -201,7 +205,7 @@ func destination(w stream.Window, i int) (dest string, end int, state stream.Sta
 		case c == '\n' && i+1 < len(b) && b[i+1] == '\n':
 			return "", i, stream.No
 		case c != ' ' && c != '\n' && c != '\t' && c != '(':
-			if i-start > URLCap {
+			if i-to > garbage {
 				return "", i, stream.No
 			}
 		}
@@ -233,7 +237,7 @@ func (p *Policy) Target(w stream.Window) ([]stream.Match, stream.State) {
 	case state == stream.More && !w.Ended():
 		return nil, stream.More
 	case w.Cap && state == stream.More:
-		return match(w.At, len(b), "unterminated-link", "", ""), stream.Yes
+		return long(w.At, len(b)), stream.Yes
 	case state != stream.Yes:
 		return nil, stream.No
 	}
@@ -334,7 +338,7 @@ func (p *Policy) Defined(w stream.Window) ([]stream.Match, stream.State) {
 	case i == start:
 		return nil, stream.No
 	case w.Cap && i == len(b):
-		return match(start, i, "unterminated-link", "", ""), stream.Yes
+		return long(start, i), stream.Yes
 	case active(dest):
 		return match(start, i, "url-scheme", "", "#"), stream.Yes
 	case p.fetched(dest):

@@ -265,3 +265,10 @@ func mixed(host string) bool {
 func match(start, end int, kind, note, text string) []stream.Match {
 	return []stream.Match{{Start: int64(start), End: int64(end), Kind: kind, Group: Group, Note: note, Text: text}}
 }
+
+// long returns a match that has no end as far as one may be.
+func long(start, end int) []stream.Match {
+	m := match(start, end, "unterminated-link", "", "")
+	m[0].Long = true
+	return m
+}

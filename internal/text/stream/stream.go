@@ -38,6 +38,19 @@ type Window struct {
 	Prev int  // where the recogniser was called before, in the same word and near; else -1
 	Last bool // the text ends here
 	Cap  bool // the text goes on, but the candidate is as long as one may be
+
+	// Dense: candidates of this recogniser stand so close together that it should
+	// judge many at once, and say so with Clear.
+	Dense bool
+	clear *int
+}
+
+// Clear promises that candidates at places of the window before end are none
+// which the matches that are returned do not have.
+func (w Window) Clear(end int) {
+	if w.clear != nil {
+		*w.clear = end
+	}
 }
 
 // Ended reports whether no more of B will come.
@@ -54,6 +67,7 @@ type Match struct {
 	Whole      string // the matched text itself, filled in for the caller; of a match with a body it is ""
 	More       bool   // it belongs to the match before it
 	Inside     string // kind of the match in whose body it begins, or ""
+	Long       bool   // it has no end that is known: see Recogniser
 
 	swallow *Body
 }
@@ -88,6 +102,11 @@ func (m Match) Swallow(b *Body) Match {
 
 // A Recogniser decides about candidates of one sort. Run is a function of its
 // window alone.
+//
+// What lies in a Long match is not looked at again: its candidates inside are
+// passed over, which is why all its matches are of one group and begin behind the
+// place where it was called before. A Long match that begins in another of its
+// group is told from that one's end on, so that nothing of it gets lost.
 type Recogniser struct {
 	Run func(w Window) ([]Match, State)
 	Cap int // bytes of text after At that may decide; 0: 512
@@ -100,6 +119,11 @@ const (
 	defaultCap = 512
 	maxOpen    = 1 << 14 // candidates of one lane
 	again      = 1024    // longer candidates are asked only when they have grown by a sixteenth
+	short      = 512     // candidates so long cost nothing
+	atFirst    = 1 << 20 // bytes of longer ones that every text may have
+	perByte    = 32      // and for each byte of it
+	fewest     = 32      // candidates of a recogniser are not dense
+	sparse     = 256     // bytes for each of more that are not
 )
 
 // A Trigger says where a recogniser, which is named by its slot, is called.
@@ -195,11 +219,14 @@ type Text struct {
 	tail     []byte // end of a body that is read until a text
 	bodies   []body
 	called   []int64 // where each recogniser was called last
-	open     []candidate
+	slots    []queue
+	busy     []int // slots that have open candidates
+	waiting  int   // open candidates
 	found    []Match // known, not told
 	ends     [groups]int64
 	watching int64
 	bounded  bool // more candidates than a lane may have
+	asked    int  // how often recognisers were
 	shared   string
 	sharedAt int64 // place of shared, which long matches are parts of
 }
@@ -215,13 +242,26 @@ type body struct {
 type candidate struct {
 	at, lo int64
 	prev   int64
-	slot   int
-	again  int64
+	again  int64 // it is not asked before the text reaches so far
+	seen   int   // bytes after at that it was shown
 }
+
+// A queue holds the open candidates of one recogniser. Only the first is asked:
+// what it says may spare the others.
+type queue struct {
+	open  []candidate
+	clear int64 // candidates before it are none
+	cost  int64 // bytes that were read for long candidates
+	told  int64 // candidates that were decided
+	given int   // by the recogniser to [Window.Clear]
+}
+
+// dense reports whether there are many candidates for a text that is so long.
+func (q *queue) dense(at int64) bool { return q.told > fewest+at/sparse }
 
 // New returns a text. The recognisers are those of the plan's slots.
 func New(p *Plan, recs []Recogniser, watch ...Watcher) *Text {
-	t := &Text{plan: p, recs: recs, watch: watch, run: -1, called: make([]int64, len(recs))}
+	t := &Text{plan: p, recs: recs, watch: watch, run: -1, called: make([]int64, len(recs)), slots: make([]queue, len(recs))}
 	for i := range t.called {
 		t.called[i] = -1
 	}
@@ -260,8 +300,8 @@ func (t *Text) held(last bool) int64 {
 	if !last && t.body == nil {
 		until = max(t.word, t.pos-WordHeld)
 	}
-	for _, c := range t.open {
-		until = min(until, c.lo)
+	for _, slot := range t.busy {
+		until = min(until, t.slots[slot].open[0].lo)
 	}
 	return min(until, t.watching)
 }
@@ -280,7 +320,10 @@ func (t *Text) tell(until int64, tell func(Match)) {
 	for ; n < len(t.found) && t.found[n].Start < until; n++ {
 		m := t.found[n]
 		if m.Start < t.ends[m.Group] && !m.More {
-			continue
+			if !m.Long || m.End <= t.ends[m.Group] {
+				continue
+			}
+			m.Start, m.Whole = t.ends[m.Group], ""
 		}
 		t.ends[m.Group] = max(m.End, t.ends[m.Group])
 		for _, b := range t.bodies {
@@ -364,57 +407,104 @@ func (t *Text) endRun(end int64) {
 
 // candidate opens a candidate, or decides it at once where its recogniser can.
 func (t *Text) candidate(slot int, at, word int64) {
-	c := candidate{at: at, lo: min(at, max(word, at-WordHeld)), slot: slot, prev: -1}
+	q := &t.slots[slot]
+	if t.recs[slot].Run == nil {
+		return
+	}
+	c := candidate{at: at, lo: min(at, max(word, at-WordHeld)), prev: -1}
 	if last := t.called[slot]; last >= c.lo {
 		c.prev = last
 	} else {
 		t.called[slot] = at
 	}
-	if t.decide(&c, false) {
+	if len(q.open) == 0 && t.decide(slot, &c, false) {
 		return
 	}
-	if len(t.open) == maxOpen {
+	if t.waiting == maxOpen {
 		t.bounded = true
 		return
 	}
-	t.open = append(t.open, c)
+	if len(q.open) == 0 {
+		t.busy = append(t.busy, slot)
+	}
+	q.open = append(q.open, c)
+	t.waiting++
 }
 
 // ask asks about the open candidates again.
 func (t *Text) ask(last bool) {
 	end := t.base + int64(len(t.buf))
-	kept := t.open[:0]
-	for _, c := range t.open {
-		if !last && end < c.again || !t.decide(&c, last) {
-			kept = append(kept, c)
+	kept := t.busy[:0]
+	for _, slot := range t.busy {
+		q := &t.slots[slot]
+		n := 0
+		for n < len(q.open) && (last || end >= q.open[n].again) && t.decide(slot, &q.open[n], last) {
+			n++
+		}
+		q.open = q.open[:copy(q.open, q.open[n:])]
+		t.waiting -= n
+		if len(q.open) > 0 {
+			kept = append(kept, slot)
 		}
 	}
-	t.open = kept
+	t.busy = kept
 }
 
-// decide asks the recogniser of c and reports whether it has decided.
-func (t *Text) decide(c *candidate, last bool) bool {
-	r := t.recs[c.slot]
-	if r.Run == nil {
+// decide asks the recogniser of c and reports whether it has decided. It shows
+// more and more of the text, so that what a candidate costs depends on the text
+// alone.
+func (t *Text) decide(slot int, c *candidate, last bool) bool {
+	q := &t.slots[slot]
+	if c.at < q.clear {
 		return true
 	}
+	r := t.recs[slot]
 	limit := cmp.Or(r.Cap, defaultCap)
 	from := max(c.at-Before, t.base)
-	w := Window{B: t.buf[from-t.base:], At: int(c.at - from), Lo: int(c.lo - from), Prev: -1, Last: last}
+	all := Window{B: t.buf[from-t.base:], At: int(c.at - from), Lo: int(c.lo - from), Prev: -1, Last: last}
+	all.Dense, all.clear, q.given = q.dense(c.at), &q.given, 0
 	if c.prev >= from {
-		w.Prev = int(c.prev - from)
+		all.Prev = int(c.prev - from)
 	}
-	if len(w.B) > w.At+limit {
-		w.B, w.Last, w.Cap = w.B[:w.At+limit], false, true
+	if len(all.B) > all.At+limit {
+		all.B, all.Last, all.Cap = all.B[:all.At+limit], false, true
 	}
-	found, state := r.Run(w)
-	if state == More && !w.Ended() {
-		c.again = 0
-		if n := int64(len(w.B) - w.At); n > again {
-			c.again = min(c.at+int64(limit)+1, c.at+n+n/16)
+	for size := short; ; size *= 2 {
+		w := all
+		if len(w.B) > w.At+size {
+			if size <= c.seen {
+				continue
+			}
+			w.B, w.Last, w.Cap = w.B[:w.At+size], false, false
 		}
-		return false
+		t.asked++
+		found, state := r.Run(w)
+		if state == More && !w.Ended() {
+			if len(w.B) < len(all.B) {
+				continue
+			}
+			c.again, c.seen = 0, len(w.B)-w.At
+			if n := int64(c.seen); n > again {
+				c.again = min(c.at+int64(limit)+1, c.at+n+n/16)
+			}
+			return false
+		}
+		if size > short {
+			if q.cost += int64(size); q.cost > atFirst+perByte*c.at {
+				t.bounded = true
+			}
+		}
+		q.told++
+		if q.given > 0 {
+			q.clear = max(q.clear, from+int64(q.given))
+		}
+		t.take(q, w, from, found)
+		return true
 	}
+}
+
+// take keeps the matches that a recogniser found in a window.
+func (t *Text) take(q *queue, w Window, from int64, found []Match) {
 	for _, m := range found {
 		m.Start = max(m.Start, int64(w.Lo))
 		if m.End <= m.Start {
@@ -424,13 +514,15 @@ func (t *Text) decide(c *candidate, last bool) bool {
 			m.Whole = t.whole(int(from-t.base+m.Start), int(from-t.base+m.End))
 		}
 		m.Start, m.End = m.Start+from, m.End+from
+		if m.Long {
+			q.clear = max(q.clear, m.End)
+		}
 		if m.swallow != nil && t.body == nil {
 			t.body, t.bodyOf, t.tail = m.swallow, m, nil
 			t.bodies = append(t.bodies, body{m.End, m.End, m.Kind})
 		}
 		t.found = append(t.found, m)
 	}
-	return true
 }
 
 // copied is how much text of a match is copied for it alone. What is longer can

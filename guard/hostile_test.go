@@ -1,0 +1,78 @@
+package guard_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/modelwarden/warden/internal/chat"
+)
+
+// hostile are texts that open candidates again and again and end few of them.
+var hostile = map[string]string{
+	"addresses":    "http://",
+	"images":       "![a](",
+	"links":        "[a](http://",
+	"links_open":   "[a](",
+	"links_spaced": "![](x y ",
+	"titles":       `[](a "`,
+	"brackets":     "![[",
+	"angles":       "[](<a",
+	"definitions":  "\n[a]:http",
+	"defined_line": "[a]:",
+	"tags":         `<a x="`,
+	"tags_bare":    "<a ",
+	"tags_attr":    "<a b=c d=e",
+	"tags_unknown": "<q b=c d=e ",
+	"slack":        "<a:b|c ",
+	"styles":       "url(http:",
+	"emails":       "a@b.c@",
+	"ats":          "@",
+	"emails_dots":  "a.b.c.d.e@f.g.h.i.j.k-",
+	"digits":       "1 22 333-4444 ",
+	"digits_all":   "1234567890",
+	"digits_pairs": "4111 1111 1111 1111 1",
+	"digits_words": "card 1 ssn 2 ",
+	"hex":          "ab:cd:12:",
+	"macs":         "00-11-22-",
+	"runs":         "a1 b2 c3 ",
+	"mrz":          "P<<A",
+	"mrz_lines":    "P<UTOA<<B<<<<<<\n",
+	"keys":         "key=key=key=",
+	"keys_quoted":  `api_key = "a`,
+	"tokens":       "token: token ",
+	"pem":          "-----BEGIN ",
+	"pem_keys":     "-----BEGIN RSA PRIVATE KEY-----\n-----END ",
+	"jwt":          "eyJ",
+	"jwt_dots":     "eyJa.",
+	"dots":         "a.",
+	"escapes":      "\x1b]",
+	"escapes_csi":  "\x1b[1;",
+	"placeholders": "[A_",
+	"shell":        "curl http://a ",
+	"rm":           "rm -rf ",
+	"sql":          "drop table ",
+	"script":       "<script ",
+	"formulas":     "hyperlink(",
+	"markers":      "<|im_end|>",
+	"tags_names":   "<a a",
+	"tags_mixed":   "<q a",
+	"powershell":   "powershell base64 -d ",
+	"paragraphs":   "![a](" + strings.Repeat("![a](b()", 500) + "\n\n",
+	"rm_all":       "rm -mkfs dd if=remove-item del /format c:chmod -r 777 /vssadmin delete ",
+	"sql_dump":     "DROP TABLE IF EXISTS t;\nDELETE FROM x WHERE a = 1;\n",
+	"passwords":    "postgres://a:b",
+	"bearer":       "authorization: bearer ",
+}
+
+func BenchmarkHostile(b *testing.B) {
+	for name, text := range hostile {
+		for _, size := range []struct {
+			name  string
+			piece int
+		}{{"", 4096}, {"_pieces", 16}} {
+			b.Run(name+size.name, func(b *testing.B) { benchmark(b, text, size.piece, &chat.Exchange{}) })
+		}
+	}
+}
+
+var _ = strings.Repeat
