@@ -42,6 +42,7 @@ type exchange struct {
 	out     []byte         // that goes to the target
 	adm     admission
 	res     *limit.Reservation
+	left    []limit.Standing // after res, until the client is told
 
 	prompt    int64 // tokens that were reserved for the prompt
 	maxOutput int64 // bound that the gateway sets; 0: none
@@ -110,7 +111,7 @@ func taskOp(t chat.Task) dialect.Op {
 func (g *Gateway) admitted(x *exchange) {
 	x.route.requests.Add(1)
 	x.route.last.Store(x.started.Unix())
-	g.metrics.requests.WithLabelValues(x.route.Name, x.dialect.Name, "allow", "").Inc()
+	x.route.meters.allowed(x.dialect.Name).Inc()
 	g.metrics.inflight.Inc()
 	rec := x.record(monitor.Admitted)
 	rec.Because, rec.Policies, rec.Asked, rec.Stream = x.because, x.policies, int64(len(x.raw)), x.req.Stream
@@ -137,24 +138,30 @@ func (x *exchange) bodyDigest() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// finished settles what was reserved and records how the exchange ended.
-func (g *Gateway) finished(x *exchange) {
-	used := x.usage
+// settle replaces what was reserved by what was used. Only its first call counts.
+func (x *exchange) settle() (used chat.Usage, cost int64) {
+	used = x.usage
 	if !x.counted { // the prompt was sent; of the answer what came is counted
 		used = chat.Usage{Input: x.prompt, Output: (x.said + 3) / 4}
 		if x.sentAt.IsZero() || x.end == "upstream_error" && x.said == 0 {
 			used = chat.Usage{}
 		}
 	}
-	cost := x.route.Price.of(used)
+	cost = x.route.Price.of(used)
 	x.res.Settle(limit.Use{Tokens: used.Input + used.Output, Rows: x.req.Params.Rows, Money: cost})
-	m := g.metrics
-	m.inflight.Dec()
-	m.tokens.WithLabelValues(x.route.Name, "input").Add(float64(used.Input))
-	m.tokens.WithLabelValues(x.route.Name, "output").Add(float64(used.Output))
+	return used, cost
+}
+
+// finished settles what was reserved and records how the exchange ended.
+func (g *Gateway) finished(x *exchange) {
+	used, cost := x.settle()
+	g.metrics.inflight.Dec()
+	m := x.route.meters
+	m.input.Add(float64(used.Input))
+	m.output.Add(float64(used.Output))
 	if !x.sentAt.IsZero() {
-		m.upstream.WithLabelValues(x.route.Name).Observe(since(x.sentAt))
-		m.overhead.WithLabelValues("before").Observe(x.sentAt.Sub(x.begun).Seconds())
+		m.upstream.Observe(since(x.sentAt))
+		g.metrics.before.Observe(x.sentAt.Sub(x.begun).Seconds())
 	}
 	x.route.tokens.Add(uint64(used.Input + used.Output)) //nolint:gosec // neither is negative
 	rec := x.record(monitor.Finished)

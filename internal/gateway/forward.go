@@ -129,7 +129,7 @@ func (g *Gateway) send(ctx context.Context, x *exchange, t *target) (*http.Respo
 	if model == "" {
 		model = x.route.Name
 	}
-	return t.client.Do(ctx, &direct.Request{Method: http.MethodPost, Target: t.path(x.asked, model), Header: head, Body: x.out})
+	return t.client.Do(ctx, &direct.Request{Method: http.MethodPost, Target: t.path(x.asked, model), Header: head, Body: x.out, Sent: x.tellStanding})
 }
 
 // ask sends the request to the target, and once more to the next one that is
@@ -163,9 +163,19 @@ func refusedToTry(resp *http.Response, err error) bool {
 	return resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
 }
 
+// within ends ctx after the longest time that an exchange may take.
+func (g *Gateway) within(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	over := g.waits.After(maxExchange, func() { cancel(context.DeadlineExceeded) })
+	return ctx, func() {
+		over.Stop()
+		cancel(nil)
+	}
+}
+
 // forward sends the request to the upstream and its answer back.
 func (g *Gateway) forward(ctx context.Context, x *exchange) {
-	ctx, cancel := context.WithTimeout(ctx, maxExchange)
+	ctx, cancel := g.within(ctx)
 	defer cancel()
 	resp, err := g.askUpstream(ctx, x)
 	if err != nil {
@@ -173,7 +183,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange) {
 		return
 	}
 	x.first = time.Since(x.sentAt)
-	g.metrics.first.WithLabelValues(x.route.Name).Observe(x.first.Seconds())
+	x.route.meters.first.Observe(x.first.Seconds())
 	defer resp.Body.Close() //nolint:errcheck // only read
 	mediaType, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
 	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
@@ -268,10 +278,16 @@ func (g *Gateway) whole(ctx context.Context, x *exchange, resp *http.Response) {
 		h.Set("Content-Type", "application/json")
 	}
 	h.Set("X-Content-Type-Options", "nosniff")
+	h["Content-Length"] = []string{strconv.Itoa(len(body))} // so that it goes out at once, and whole
 	x.hears(monitor.Redacted, body)
 	x.rc.SetWriteDeadline(time.Now().Add(answerTime)) //nolint:errcheck // shows when it is written
+	x.settle()                                        // before the client has it, and comes again
 	x.w.WriteHeader(resp.StatusCode)
-	if _, err := x.w.Write(body); err != nil {
+	_, err = x.w.Write(body)
+	if err == nil {
+		err = x.rc.Flush() // the client need not wait for what is recorded
+	}
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		x.end = "client_gone"
 	}
 }
@@ -293,6 +309,7 @@ func (x *exchange) passHeaders(from http.Header) {
 // timing tells the client how long the gateway and the upstream took until the
 // first byte.
 func (x *exchange) timing() {
+	x.tellStanding()
 	ms := func(d time.Duration) string { return strconv.FormatFloat(float64(d.Microseconds())/1000, 'f', 2, 64) }
 	own := x.sentAt.Sub(x.begun)
 	if x.guarded > 0 {

@@ -23,6 +23,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/dialects"
 	"github.com/modelwarden/warden/internal/chat/generic"
+	"github.com/modelwarden/warden/internal/gateway/deadline"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -64,6 +65,7 @@ type Gateway struct {
 	limits  *limit.Limiter
 	rec     *recorder
 	load    *load
+	waits   *deadline.Watch
 	guesses *guesses
 	metrics *metrics
 
@@ -95,7 +97,7 @@ func New(cfg Config) (*Gateway, error) {
 	id := "warden-" + rand.Text()
 	g := &Gateway{
 		cfg: cfg, id: id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
-		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), guesses: newGuesses(cfg.Now), metrics: m,
+		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), waits: deadline.New(), guesses: newGuesses(cfg.Now), metrics: m,
 	}
 	g.grpcDialect = grpcDialect()
 	g.routes.Store(&map[string]*route{})

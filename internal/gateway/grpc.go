@@ -200,7 +200,7 @@ func (t *target) newCaller(idle time.Duration, c *tls.Config) *http.Client {
 
 // forwardCall sends a call to the upstream and its answer back.
 func (g *Gateway) forwardCall(ctx context.Context, x *exchange) {
-	ctx, cancel := context.WithTimeout(ctx, maxExchange)
+	ctx, cancel := g.within(ctx)
 	defer cancel()
 	x.sentAt = time.Now()
 	u := url.URL{Scheme: x.target.url.Scheme, Host: x.target.url.Host, Path: x.target.dialect.Path(x.to, "")}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec   // route, dialect, effect, reason
 	overhead *prometheus.HistogramVec // stage
+	before   prometheus.Observer      // of overhead: until a request is sent
 	upstream *prometheus.HistogramVec // route
 	first    *prometheus.HistogramVec // route
 	inflight prometheus.Gauge
@@ -50,6 +52,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		limited:  count("limit_refusals_total", "Requests refused by a limit.", "scope", "unit"),
 		waiting:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "warden_gateway_audit_ring_used", Help: "Audit records that are not yet written."}),
 	}
+	m.before = m.overhead.WithLabelValues("before")
 	if reg == nil {
 		return m, nil
 	}
@@ -57,6 +60,40 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		reg.Register(m.requests), reg.Register(m.overhead), reg.Register(m.upstream), reg.Register(m.first), reg.Register(m.inflight), reg.Register(m.tokens),
 		reg.Register(m.cut), reg.Register(m.guard), reg.Register(m.partial), reg.Register(m.limited), reg.Register(m.waiting),
 	)
+}
+
+// meters are those of one route, found once: to find one by its labels costs more
+// than to count.
+type meters struct {
+	requests        *prometheus.CounterVec
+	route           string
+	upstream, first prometheus.Observer
+	input, output   prometheus.Counter
+
+	last atomic.Pointer[allowed]
+}
+
+// allowed counts requests of one dialect that went on.
+type allowed struct {
+	prometheus.Counter
+	dialect string
+}
+
+func (m *metrics) of(route string) *meters {
+	return &meters{
+		requests: m.requests, route: route, upstream: m.upstream.WithLabelValues(route), first: m.first.WithLabelValues(route),
+		input: m.tokens.WithLabelValues(route, "input"), output: m.tokens.WithLabelValues(route, "output"),
+	}
+}
+
+// allowed returns the counter of a dialect. Most routes are asked in one.
+func (m *meters) allowed(dialect string) prometheus.Counter {
+	a := m.last.Load()
+	if a == nil || a.dialect != dialect {
+		a = &allowed{m.requests.WithLabelValues(m.route, dialect, "allow", ""), dialect}
+		m.last.Store(a)
+	}
+	return a
 }
 
 func since(t time.Time) float64 { return time.Since(t).Seconds() }

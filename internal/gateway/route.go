@@ -107,6 +107,7 @@ type route struct {
 	broken  atomic.Bool      // its guard failed the self-test
 	secret  string           // of the noise on its scores
 	generic *dialect.Dialect // its own; nil: it has none
+	meters  *meters
 
 	requests, refused, tokens, blocked atomic.Uint64
 	last                               atomic.Int64 // Unix seconds
@@ -153,7 +154,7 @@ func (g *Gateway) route(r Route) (*route, error) {
 	for i := range r.Limits {
 		r.Limits[i].Route = r.Name
 	}
-	out := &route{Route: r, given: given, secret: rand.Text()}
+	out := &route{Route: r, given: given, secret: rand.Text(), meters: g.metrics.of(r.Name)}
 	if r.Generic != nil {
 		cfg := *r.Generic
 		cfg.Model = r.Name

@@ -103,6 +103,7 @@ type refusal struct {
 
 // refuse answers in the dialect of the request.
 func (g *Gateway) refuse(x *exchange, r refusal) {
+	x.tellStanding()
 	h := x.w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -274,6 +275,7 @@ func (g *Gateway) serve(ctx context.Context, x *exchange) {
 	g.admitted(x)
 	defer g.finished(x)
 	if x.grpc {
+		x.tellStanding()
 		g.forwardCall(ctx, x)
 		return
 	}
@@ -411,7 +413,7 @@ func (g *Gateway) reserve(ctx context.Context, x *exchange) *refusal {
 	res, err := g.limits.Reserve(ctx, c, ask)
 	if reached, ok := errors.AsType[*limit.ReachedError](err); ok {
 		g.metrics.limited.WithLabelValues(string(reached.Rule.Per), string(reached.Rule.Unit)).Inc()
-		x.standing(nil, reached)
+		x.standing([]limit.Standing{{Rule: reached.Rule, Reset: reached.Retry}})
 		return &refusal{
 			status: http.StatusTooManyRequests, code: "rate_limit_exceeded", retry: reached.Retry, because: []string{"limit:" + string(reached.Rule.Per) + ":" + string(reached.Rule.Unit)},
 			message: "limit reached (" + string(reached.Rule.Unit) + " per " + string(reached.Rule.Per) + ")",
@@ -421,8 +423,7 @@ func (g *Gateway) reserve(ctx context.Context, x *exchange) *refusal {
 		g.cfg.Log.ErrorContext(ctx, "limits cannot be counted", slog.Any("error", err))
 		return &refusal{status: http.StatusServiceUnavailable, code: "limits_unavailable", message: "limits cannot be counted right now"}
 	}
-	x.res = res
-	x.standing(res.Standing, nil)
+	x.res, x.left = res, res.Standing
 	if generates && bounded && p.MaxOutput == 0 || generates && p.MaxOutput == 0 && r.MaxOutput > 0 {
 		most := r.MaxOutput
 		if bounded {
@@ -480,33 +481,54 @@ func clientAddr(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
+// tellStanding tells the client what is left after what the exchange took.
+func (x *exchange) tellStanding() {
+	if x.left != nil {
+		x.standing(x.left)
+		x.left = nil
+	}
+}
+
 // standing tells the client what is left, in the fields that the IETF's draft on
 // rate limits names, and in those that clients of OpenAI know.
-func (x *exchange) standing(left []limit.Standing, reached *limit.ReachedError) {
+func (x *exchange) standing(left []limit.Standing) {
 	h := x.w.Header()
-	if reached != nil {
-		left = []limit.Standing{{Rule: reached.Rule, Reset: reached.Retry}}
-	}
-	var policies, fields []string
-	seen := map[limit.Unit]bool{}
+	var policies, fields []byte
+	var last limit.Unit
 	for _, s := range left {
-		if seen[s.Rule.Unit] { // the scarcest of a unit comes first
+		if s.Rule.Unit == last { // the scarcest of a unit comes first
 			continue
 		}
-		seen[s.Rule.Unit] = true
+		last = s.Rule.Unit
 		name, reset := string(s.Rule.Unit), int64((s.Reset+time.Second-1)/time.Second)
-		policies = append(policies, fmt.Sprintf("%q;q=%d;w=%d", name, s.Rule.Amount, int64(s.Rule.Length()/time.Second)))
-		fields = append(fields, fmt.Sprintf("%q;r=%d;t=%d", name, s.Left, reset))
-		if x.dialect.Name == "openai" && (s.Rule.Unit == limit.Requests || s.Rule.Unit == limit.Tokens) {
-			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(s.Rule.Amount, 10))
-			h.Set("X-Ratelimit-Remaining-"+name, strconv.FormatInt(s.Left, 10))
-			h.Set("X-Ratelimit-Reset-"+name, (time.Duration(reset) * time.Second).String())
+		policies = field(policies, name, ";q=", s.Rule.Amount, ";w=", int64(s.Rule.Length()/time.Second))
+		fields = field(fields, name, ";r=", s.Left, ";t=", reset)
+		if x.dialect.Name != "openai" {
+			continue
+		}
+		switch s.Rule.Unit {
+		case limit.Requests:
+			h["X-Ratelimit-Limit-Requests"] = []string{strconv.FormatInt(s.Rule.Amount, 10)}
+			h["X-Ratelimit-Remaining-Requests"] = []string{strconv.FormatInt(s.Left, 10)}
+			h["X-Ratelimit-Reset-Requests"] = []string{(time.Duration(reset) * time.Second).String()}
+		case limit.Tokens:
+			h["X-Ratelimit-Limit-Tokens"] = []string{strconv.FormatInt(s.Rule.Amount, 10)}
+			h["X-Ratelimit-Remaining-Tokens"] = []string{strconv.FormatInt(s.Left, 10)}
+			h["X-Ratelimit-Reset-Tokens"] = []string{(time.Duration(reset) * time.Second).String()}
 		}
 	}
 	if len(fields) > 0 {
-		h.Set("RateLimit-Policy", strings.Join(policies, ", "))
-		h.Set("RateLimit", strings.Join(fields, ", "))
+		h["Ratelimit-Policy"], h["Ratelimit"] = []string{string(policies)}, []string{string(fields)}
 	}
+}
+
+// field appends an item of a list with two parameters (RFC 9651).
+func field(b []byte, name, first string, one int64, second string, two int64) []byte {
+	if len(b) > 0 {
+		b = append(b, ", "...)
+	}
+	b = strconv.AppendInt(append(strconv.AppendQuote(b, name), first...), one, 10)
+	return strconv.AppendInt(append(b, second...), two, 10)
 }
 
 // action is what policy is asked for an operation.

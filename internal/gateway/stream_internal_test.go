@@ -106,7 +106,11 @@ func TestRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects.All()}
+	m, err := newMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &Gateway{load: newLoad(), limits: limits, dialects: dialects.All(), metrics: m}
 	g.routes.Store(&map[string]*route{})
 	good := Route{Name: "a", Target: Target{Model: "t/m", Upstream: "https://h/v1", Credential: "secret-credential"}}
 	if err := g.SetRoutes(FromConfig, good); err != nil {

@@ -29,6 +29,7 @@ import (
 	"github.com/modelwarden/warden/internal/attest/oms"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/gateway"
+	"github.com/modelwarden/warden/internal/gateway/deadline"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
@@ -337,6 +338,7 @@ func (s *Server) listen(ctx context.Context) (out []serving, err error) {
 		}
 		base := reach(l)
 		if key == "gateway.listen" {
+			l = deadline.New().Listener(l)
 			var c *tls.Config
 			if c, err = s.cfg.Gateway.TLS.server(); err != nil {
 				err = errors.Join(err, l.Close())

@@ -80,6 +80,9 @@ type Request struct {
 	Target string // path and query, escaped
 	Header []Field
 	Body   []byte // may be empty
+	// Sent is called when the request went out and its answer is not yet awaited:
+	// what can be done meanwhile costs nobody time. It may be nil.
+	Sent func()
 }
 
 // A Field is one line of a header.
@@ -187,25 +190,32 @@ type conn struct {
 	out    []byte    // reused for requests
 	since  time.Time // of its last use
 
-	room  int64 // bytes that may still be read
-	seen  bool  // a byte of the answer came
-	limit time.Time
+	room int64 // bytes that may still be read
+	seen bool  // a byte of the answer came
+	// Deadlines of reading and writing. They stay from one exchange to the next,
+	// and are put off at most once a second: moving one may wake a thread.
+	read, write time.Time
 }
 
 func (cn *conn) close() { cn.net.Close() } //nolint:errcheck // nobody needs it any more
 
+// later puts off a deadline if it is worth it.
+func (cn *conn) later(is *time.Time, until time.Time, set func(time.Time) error) error {
+	if until.Sub(*is) <= min(time.Second, cn.client.cfg.Idle/4) {
+		return nil
+	}
+	*is = until
+	return set(until)
+}
+
 // Read reads from the network for the buffer above, within the room there is,
-// and puts off the deadline, at most once a second.
+// and puts off the deadline.
 func (cn *conn) Read(p []byte) (int, error) {
 	if cn.room <= 0 {
 		return 0, fmt.Errorf("%w: header of more than %d bytes", ErrUpstream, cn.client.cfg.MaxHeader)
 	}
-	now := time.Now()
-	if until := now.Add(cn.client.cfg.Idle); until.Sub(cn.limit) > min(time.Second, cn.client.cfg.Idle/4) {
-		if err := cn.net.SetReadDeadline(until); err != nil {
-			return 0, err
-		}
-		cn.limit = until
+	if err := cn.later(&cn.read, time.Now().Add(cn.client.cfg.Idle), cn.net.SetReadDeadline); err != nil {
+		return 0, err
 	}
 	n, err := cn.net.Read(p[:min(int64(len(p)), cn.room)])
 	cn.room -= int64(n)
@@ -219,7 +229,7 @@ const small = 32 << 10
 
 // exchange sends r and reads the header of its answer.
 func (cn *conn) exchange(ctx context.Context, r *Request) (*http.Response, error) {
-	cn.seen, cn.limit = false, time.Time{}
+	cn.seen = false
 	// When ctx ends, what waits for the network ends too.
 	stop := context.AfterFunc(ctx, func() { cn.net.Close() }) //nolint:errcheck // it ends a wait
 	resp, err := cn.roundTrip(r)
@@ -238,6 +248,9 @@ func (cn *conn) roundTrip(r *Request) (*http.Response, error) {
 	sent, err := cn.send(r)
 	if err != nil && sent == 0 {
 		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	if err == nil && r.Sent != nil {
+		r.Sent()
 	}
 	// An upstream that refuses a large body may answer and close before it has
 	// read all: its answer counts.
@@ -263,7 +276,7 @@ func (cn *conn) send(r *Request) (int64, error) {
 		b = fmt.Appendf(b, "Content-Length: %d\r\n", len(r.Body))
 	}
 	b = append(b, "\r\n"...)
-	if err := cn.net.SetWriteDeadline(time.Now().Add(cn.client.cfg.Idle + time.Duration(len(r.Body)>>10)*time.Millisecond)); err != nil {
+	if err := cn.later(&cn.write, time.Now().Add(cn.client.cfg.Idle+time.Duration(len(r.Body)>>10)*time.Millisecond), cn.net.SetWriteDeadline); err != nil {
 		return 0, err
 	}
 	if len(r.Body) <= small {
