@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/chat"
 )
 
@@ -75,4 +77,41 @@ func BenchmarkHostile(b *testing.B) {
 	}
 }
 
-var _ = strings.Repeat
+// Whatever an answer says, and however it is cut, a byte of it is shown to
+// recognisers a bounded number of times.
+func TestHostileIsLinear(t *testing.T) {
+	const size, most = 128 << 10, 1600
+	for name, text := range hostile {
+		t.Run(name, func(t *testing.T) {
+			data := []byte(strings.Repeat(text, 1+size/len(text)))
+			for _, piece := range []int{len(data), 4096, 16} {
+				s, err := guard.NewStream(guard.StreamConfig{}, &chat.Exchange{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for p := data; len(p) > 0; p = p[min(piece, len(p)):] {
+					if _, err := s.Write(textLane, p[:min(piece, len(p))]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := s.Close(textLane); err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("pieces of %d: %d a byte", piece, s.Steps()/int64(len(data)))
+				if got := s.Steps() / int64(len(data)); got > most {
+					t.Errorf("pieces of %d: a byte is shown %d times, want at most %d", piece, got, most)
+				}
+			}
+		})
+	}
+}
+
+// Links that never end are found as one after the other, without gaps. Only what
+// is shorter than one may be, at the end of the text, is no link.
+func TestWithoutEnd(t *testing.T) {
+	text := strings.Repeat("![a](http://evil.test/", 2000)
+	got, res := examine(t, guard.StreamConfig{}, &chat.Exchange{}, textLane, text, cutsOf(text, 7)...)
+	if n := strings.Count(got, "evil"); n*22 > 8<<10 || res.Effect != warden.Redact {
+		t.Errorf("%s: %.200q", res.Effect, got)
+	}
+}

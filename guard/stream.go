@@ -69,7 +69,7 @@ type StreamConfig struct {
 	Restore map[string]string
 
 	// Decide answers for the policy: it is given what configuration or rule say,
-	// and returns what is done.
+	// and returns what is done. A stream asks once for each rule and severity.
 	Decide func(f warden.Finding, effect warden.Effect) warden.Effect
 
 	MaxBytes    int64 // of all lanes; 0: 8 MiB
@@ -95,9 +95,16 @@ type Stream struct {
 	lanes   map[chat.Lane]*lane
 	res     StreamResult
 	reasons map[string]bool
+	decided map[verdict]warden.Effect
 	read    int64
 	denied  bool
 	scratch []byte
+}
+
+// A verdict is what effects depend on.
+type verdict struct {
+	rule     warden.RuleID
+	severity warden.Severity
 }
 
 type lane struct {
@@ -128,7 +135,7 @@ func NewStream(cfg StreamConfig, x *chat.Exchange) (*Stream, error) {
 		return nil, err
 	}
 	s := &Stream{
-		cfg: cfg, out: out, lanes: map[chat.Lane]*lane{}, reasons: map[string]bool{},
+		cfg: cfg, out: out, lanes: map[chat.Lane]*lane{}, reasons: map[string]bool{}, decided: map[verdict]warden.Effect{},
 		res: StreamResult{Effect: warden.Allow, Complete: true, Counts: map[warden.RuleID]int{}},
 	}
 	for _, why := range out.Reasons() {
@@ -250,23 +257,31 @@ func (s *Stream) found(l *lane, m stream.Match) {
 	}
 	f := warden.Finding{
 		Rule: r.ID, Severity: sev, Subject: warden.Ref{Kind: warden.KindExchange},
-		At:      warden.Location{Path: l.path, Span: warden.Span{Unit: warden.Bytes, Start: pieces[0].Start, End: pieces[len(pieces)-1].End}},
-		Message: detect.Printable(message(r.Title, m.Note), 1024), Evidence: prompt.Evidence(m),
+		At: warden.Location{Path: l.path, Span: warden.Span{Unit: warden.Bytes, Start: pieces[0].Start, End: pieces[len(pieces)-1].End}},
 	}
-	effect := s.effect(f, r.Effect)
+	v := verdict{r.ID, sev}
+	effect, known := s.decided[v]
+	list := &s.res.Findings
 	if s.cfg.Shadow[r.ID] {
-		if len(s.res.Shadowed) < s.cfg.MaxFindings {
-			s.res.Shadowed = append(s.res.Shadowed, f)
+		list = &s.res.Shadowed
+	}
+	kept := len(*list) < s.cfg.MaxFindings
+	if kept || !known {
+		f.Message, f.Evidence = detect.Printable(message(r.Title, m.Note), 1024), prompt.Evidence(m)
+		if !known {
+			effect = s.effect(f, r.Effect)
+			s.decided[v] = effect
 		}
+		if kept {
+			*list = append(*list, f)
+		}
+	}
+	if s.cfg.Shadow[r.ID] {
 		l.taken[m.Kind] = false
 		return
 	}
 	s.res.Counts[r.ID]++
-	if len(s.res.Findings) < s.cfg.MaxFindings {
-		s.res.Findings = append(s.res.Findings, f)
-	} else {
-		s.res.Truncated = true
-	}
+	s.res.Truncated = s.res.Truncated || !kept
 	if rank(effect) > rank(s.res.Effect) {
 		s.res.Effect = effect
 	}

@@ -17,7 +17,6 @@ const Group = 1
 const (
 	wordsBefore = 6
 	bytesBefore = 96
-	wordsAfter  = 2
 	bytesAfter  = 40
 )
 
@@ -32,6 +31,7 @@ type context struct {
 	words [wordsBefore][]byte
 	n     int
 	made  bool
+	small [bytesBefore]byte
 }
 
 // before fills in c with the last words before i: whole words only.
@@ -41,7 +41,16 @@ func (c *context) before(b []byte, i int) *context {
 	}
 	c.made = true
 	from := max(0, i-bytesBefore)
-	small := bytes.ToLower(b[from:i])
+	small := c.small[:i-from]
+	for j, x := range b[from:i] {
+		if x >= 'A' && x <= 'Z' {
+			x |= 0x20
+		}
+		if small[j] = x; x >= 0x80 {
+			small = bytes.ToLower(b[from:i])
+			break
+		}
+	}
 	for j := len(small); j > 0 && c.n < wordsBefore; {
 		for j > 0 && !isWord(small[j-1]) {
 			j--
@@ -74,28 +83,24 @@ func beside(b []byte, i int, of map[string]bool) bool {
 	return c.before(b, i).has(of, wordsBefore)
 }
 
-// after returns the next words of the line after i, and whether no more of them
-// can come.
-func after(w stream.Window, i int) ([]string, bool) {
-	var words []string
+// after returns the next word of the line after i, in small letters, and whether
+// it is known: no more of it can come.
+func after(w stream.Window, i int) ([]byte, bool) {
 	limit := i + bytesAfter
-	for len(words) < wordsAfter {
-		for i < len(w.B) && i < limit && !isWord(w.B[i]) && w.B[i] != '\n' {
-			i++
-		}
-		start := i
-		for i < len(w.B) && i < limit && isWord(w.B[i]) {
-			i++
-		}
-		if i == len(w.B) && !w.Ended() && i < limit {
-			return words, false
-		}
-		if i == start || i == limit {
-			return words, true
-		}
-		words = append(words, strings.ToLower(string(w.B[start:i])))
+	for i < len(w.B) && i < limit && !isWord(w.B[i]) && w.B[i] != '\n' {
+		i++
 	}
-	return words, true
+	start := i
+	for i < len(w.B) && i < limit && isWord(w.B[i]) {
+		i++
+	}
+	if i == len(w.B) && !w.Ended() && i < limit {
+		return nil, false
+	}
+	if i == start || i == limit {
+		return nil, true
+	}
+	return bytes.ToLower(w.B[start:i]), true
 }
 
 // set makes a set of the words of a list.

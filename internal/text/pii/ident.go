@@ -34,12 +34,13 @@ var identifiers = []identifier{
 	{"in-pan", "AAAAA9999A", func(s string) bool { return strings.IndexByte("ABCFGHLJPTK", s[3]) >= 0 }, false, set("pan income")},
 }
 
+// shortest is the length of the shortest identifier that is one run, and of a BIC.
+const shortest = 8
+
 // ident decides about the run of letters and digits [w.At, end), and about what
 // begins with it.
 func ident(w stream.Window, end int) ([]stream.Match, stream.State) {
 	b, at := w.B, w.At
-	run := string(b[at:end])
-	upper := strings.ToUpper(run)
 	if m, s := iban(w, end); s != stream.No {
 		return m, s
 	}
@@ -49,6 +50,11 @@ func ident(w stream.Window, end int) ([]stream.Match, stream.State) {
 	if m, s := rut(w, end); s != stream.No {
 		return m, s
 	}
+	if end-at < shortest {
+		return nil, stream.No
+	}
+	run := string(b[at:end])
+	upper := strings.ToUpper(run)
 	for i := range identifiers {
 		k := &identifiers[i]
 		if shaped(upper, k.form) && k.check(upper) && (k.alone || beside(b, at, k.words)) {
@@ -176,7 +182,8 @@ func finnish(w stream.Window, end int) ([]stream.Match, stream.State) {
 func rut(w stream.Window, end int) ([]stream.Match, stream.State) {
 	b, at := w.B, w.At
 	i, dots := at, 0
-	var d []byte
+	var digits [11]byte
+	d := digits[:0]
 	for i < len(b) && i-at < 11 && (isDigit(b[i]) || b[i] == '.') {
 		if b[i] == '.' {
 			dots++

@@ -26,8 +26,9 @@ type kind struct {
 
 // Bounds of a number as it is written.
 const (
-	maxGroups = 12
-	maxNumber = 48
+	fewestDigits = 6
+	maxGroups    = 12
+	maxNumber    = 48
 )
 
 // A group is a run of digits, and the separator before it.
@@ -64,7 +65,8 @@ func (o Options) Run(w stream.Window) ([]stream.Match, stream.State) {
 	if inner && b[at-1] != '-' && b[at-1] != '/' {
 		return nil, stream.No
 	}
-	groups, more := split(w)
+	var buf [maxGroups]group
+	groups, more := split(w, buf[:0])
 	if more {
 		return nil, stream.More
 	}
@@ -81,9 +83,8 @@ func (o Options) Run(w stream.Window) ([]stream.Match, stream.State) {
 
 // split reads groups of digits from w.At on. It reports whether more of them may
 // come.
-func split(w stream.Window) ([]group, bool) {
+func split(w stream.Window, groups []group) ([]group, bool) {
 	b := w.B
-	var groups []group
 	i, sep := w.At, ""
 	for len(groups) < maxGroups && i-w.At < maxNumber {
 		start := i
@@ -120,26 +121,31 @@ func split(w stream.Window) ([]group, bool) {
 // number looks for the longest prefix of the groups that is a known number.
 func (o Options) number(w stream.Window, groups []group, inner bool) (m stream.Match, ok, more bool) {
 	b := w.B
-	if len(groups) == 0 {
+	if len(groups) == 0 || len(groups) == 1 && groups[0].end-groups[0].start < fewestDigits {
 		return m, false, false
 	}
 	var words context
+	var buf [maxNumber]byte
+	all := buf[:0]
+	for _, x := range groups {
+		all = append(all, b[x.start:x.end]...)
+	}
+	d := all
 	for n := len(groups); n > 0; n-- {
 		g := groups[:n]
 		last := g[n-1].end
-		if n < len(groups) && groups[n].sep != " " {
-			continue // it goes on
-		}
-		var buf [maxNumber]byte
-		d := buf[:0]
-		for _, x := range g {
-			d = append(d, b[x.start:x.end]...)
+		if n < len(groups) {
+			d = d[:len(d)-(groups[n].end-groups[n].start)]
+			if groups[n].sep != " " {
+				continue // it goes on
+			}
 		}
 		if m, ok := ipv4(b, g); ok {
 			return m, true, false
 		}
-		for _, k := range byDigits()[len(d)] {
-			if !k.fits(g) || inner && (len(g) > 1 || !k.alone) || !k.check(d) {
+		for _, f := range byDigits()[len(d)][n] {
+			k := f.kind
+			if !f.fits(g) || inner && (len(g) > 1 || !k.alone) || !k.check(d) {
 				continue
 			}
 			if !k.alone && !words.before(b, w.At).has(k.words, wordsBefore) {
@@ -157,9 +163,15 @@ func (o Options) number(w stream.Window, groups []group, inner bool) (m stream.M
 	return m, false, false
 }
 
-// fits reports whether the groups are laid out as the kind is.
-func (k *kind) fits(g []group) bool {
-	for _, l := range k.layouts {
+// A form is a kind, and the layouts of it that have so many digits and groups.
+type form struct {
+	kind    *kind
+	layouts []string
+}
+
+// fits reports whether the groups are laid out so.
+func (f form) fits(g []group) bool {
+	for _, l := range f.layouts {
 		if layout(l, g) {
 			return true
 		}
@@ -167,23 +179,27 @@ func (k *kind) fits(g []group) bool {
 	return false
 }
 
-// byDigits gives the kinds by how many digits they have.
-var byDigits = sync.OnceValue(func() [][]*kind {
-	by := make([][]*kind, maxNumber+1)
+// byDigits gives the kinds by how many digits they have, and groups of them.
+var byDigits = sync.OnceValue(func() [][maxGroups + 1][]form {
+	by := make([][maxGroups + 1][]form, maxNumber+1)
 	for i := range numberKinds {
 		k := &numberKinds[i]
 		for _, l := range k.layouts {
-			total, size := 0, 0
+			total, size, groups := 0, 0, 0
 			for j := range len(l) {
 				if size = size*10 + int(l[j]-'0'); !isDigit(l[j]) {
 					size = 0
 				} else if j+1 == len(l) || !isDigit(l[j+1]) {
 					total += size
+					groups++
 				}
 			}
-			if !slices.Contains(by[total], k) {
-				by[total] = append(by[total], k)
+			fs := by[total][groups]
+			if n := len(fs); n == 0 || fs[n-1].kind != k {
+				fs = append(fs, form{kind: k})
 			}
+			fs[len(fs)-1].layouts = append(fs[len(fs)-1].layouts, l)
+			by[total][groups] = fs
 		}
 	}
 	return by
@@ -323,7 +339,7 @@ func (o Options) phone(w stream.Window, g []group, d []byte, words *context) (m 
 		return m, false, false
 	}
 	next, known := after(w, end)
-	return m, known && len(next) > 0 && afterPhone[next[0]], !known && !w.Ended()
+	return m, known && afterPhone[string(next)], !known && !w.Ended()
 }
 
 // national reports whether the digits are a number of one of the regions, in

@@ -194,14 +194,14 @@ func (r *Rules) Find(ctx context.Context, name string, b []byte, lo, hi int) ([]
 
 // find is Find; stop says why to end early.
 func (r *Rules) find(stop func() error, name string, b []byte, lo, hi int) ([]Hit, error) {
-	open := make([]span, len(r.rules))
+	var open []span // of each rule, once one is called for
 	var hits []Hit
 	var failed error
-	found := map[bool]int{} // generic ones apart: they may not hide the others
+	var found [2]int // generic ones apart: they may not hide the others
 	flush := func(i int) {
 		s := open[i]
 		open[i] = span{}
-		if s.end == 0 || found[r.rules[i].generic] >= maxFound {
+		if s.end == 0 || found[boolean(r.rules[i].generic)] >= maxFound {
 			return
 		}
 		if failed = stop(); failed != nil {
@@ -209,7 +209,7 @@ func (r *Rules) find(stop func() error, name string, b []byte, lo, hi int) ([]Hi
 		}
 		before := len(hits)
 		hits, failed = r.match(r.rules[i], name, b, s, hits)
-		found[r.rules[i].generic] += len(hits) - before
+		found[boolean(r.rules[i].generic)] += len(hits) - before
 	}
 	words := 0
 	r.words.Each(b, func(word, start, end int) bool {
@@ -222,6 +222,9 @@ func (r *Rules) find(stop func() error, name string, b []byte, lo, hi int) ([]Hi
 		for _, i := range r.of[word] {
 			if r.rules[i].generic && !valued(b[end:min(len(b), end+valueWithin)]) {
 				continue
+			}
+			if open == nil {
+				open = make([]span, len(r.rules))
 			}
 			from, to := max(0, start-near), min(len(b), end+ahead)
 			if r.rules[i].long {
@@ -272,17 +275,22 @@ const (
 	shortRun  = 16
 )
 
+// runs are the bytes of such runs.
+var runs = func() (in [256]bool) {
+	for c := range in {
+		in[c] = token(byte(c))
+	}
+	return in
+}()
+
 // strung reports whether a run of letters and digits lies at the word.
 func strung(b []byte, start, end int) bool {
 	run := 0
 	for _, c := range b[max(0, start-shortRun):min(len(b), end+4*shortRun)] {
-		switch {
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '_', c == '-', c == '~', c == '.', c == '+', c == '/', c == '=':
-			if run++; run == shortRun {
-				return true
-			}
-		default:
+		if !runs[c] {
 			run = 0
+		} else if run++; run == shortRun {
+			return true
 		}
 	}
 	return false

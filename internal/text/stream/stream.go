@@ -117,13 +117,13 @@ const (
 	Before     = 384 // that a window shows before its candidate
 	WordHeld   = 256 // of the current word that are held back
 	defaultCap = 512
-	maxOpen    = 1 << 14 // candidates of one lane
-	again      = 1024    // longer candidates are asked only when they have grown by a sixteenth
-	short      = 512     // candidates so long cost nothing
-	atFirst    = 1 << 20 // bytes of longer ones that every text may have
-	perByte    = 32      // and for each byte of it
-	fewest     = 32      // candidates of a recogniser are not dense
-	sparse     = 256     // bytes for each of more that are not
+	maxOpen    = 1 << 14  // candidates of one lane
+	again      = 1024     // longer candidates are asked only when they have grown by a sixteenth
+	short      = 512      // candidates so long cost nothing
+	atFirst    = 32 << 20 // bytes of longer ones that every text may have: what does not end at its end
+	perByte    = 32       // and for each byte of it
+	fewest     = 32       // candidates of a recogniser are not dense
+	sparse     = 256      // bytes for each of more that are not
 )
 
 // A Trigger says where a recogniser, which is named by its slot, is called.
@@ -220,13 +220,13 @@ type Text struct {
 	bodies   []body
 	called   []int64 // where each recogniser was called last
 	slots    []queue
-	busy     []int // slots that have open candidates
-	waiting  int   // open candidates
+	busy     []int   // slots that have open candidates
+	waiting  int     // open candidates
 	found    []Match // known, not told
 	ends     [groups]int64
 	watching int64
-	bounded  bool // more candidates than a lane may have
-	asked    int  // how often recognisers were
+	bounded  bool  // more candidates than a lane may have
+	steps    int64 // bytes that recognisers were shown
 	shared   string
 	sharedAt int64 // place of shared, which long matches are parts of
 }
@@ -270,6 +270,10 @@ func New(p *Plan, recs []Recogniser, watch ...Watcher) *Text {
 
 // Overrun reports that there were more candidates at once than are followed.
 func (t *Text) Overrun() bool { return t.bounded }
+
+// Steps returns how many bytes recognisers were shown: what a text costs, but for
+// a constant factor.
+func (t *Text) Steps() int64 { return t.steps }
 
 // Add reads b, which follows what was read; last says that nothing follows b. It
 // calls tell for each match in the order of their beginnings and returns the
@@ -477,7 +481,7 @@ func (t *Text) decide(slot int, c *candidate, last bool) bool {
 			}
 			w.B, w.Last, w.Cap = w.B[:w.At+size], false, false
 		}
-		t.asked++
+		t.steps += int64(len(w.B))
 		found, state := r.Run(w)
 		if state == More && !w.Ended() {
 			if len(w.B) < len(all.B) {
