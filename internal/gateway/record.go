@@ -106,14 +106,17 @@ func (r *recorder) run(ctx context.Context) {
 	r.log.ErrorContext(ctx, "exchanges did not end in time: their last records are missing", slog.Int64("records", r.taken.Load()))
 }
 
-// write writes all that waits. What cannot be written is tried again until it
-// can; when ctx has ended, once.
+// write writes what waits: full batches, and one of what is left of them. What
+// comes meanwhile waits for the next time; it would else be written in pieces of
+// a few records, one commit after the other. What cannot be written is tried
+// again until it can; when ctx has ended, once.
 func (r *recorder) write(ctx context.Context) bool {
 	var batch []monitor.Record
-	for {
+	for more := true; more; {
 		if batch = r.take(batch); len(batch) == 0 {
 			return true
 		}
+		more = len(batch) == recordBatch
 		for {
 			err := r.keep.Keep(context.WithoutCancel(ctx), r.replica, batch)
 			if err == nil {
@@ -130,4 +133,5 @@ func (r *recorder) write(ctx context.Context) bool {
 		}
 		r.taken.Add(-int64(len(batch)))
 	}
+	return true
 }
