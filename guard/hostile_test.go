@@ -1,10 +1,12 @@
 package guard_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	"github.com/modelwarden/warden"
+	"github.com/modelwarden/warden/detect"
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/chat"
 )
@@ -59,7 +61,6 @@ var hostile = map[string]string{
 	"tags_names":   "<a a",
 	"tags_mixed":   "<q a",
 	"powershell":   "powershell base64 -d ",
-	"paragraphs":   "![a](" + strings.Repeat("![a](b()", 500) + "\n\n",
 	"rm_all":       "rm -mkfs dd if=remove-item del /format c:chmod -r 777 /vssadmin delete ",
 	"sql_dump":     "DROP TABLE IF EXISTS t;\nDELETE FROM x WHERE a = 1;\n",
 	"passwords":    "postgres://a:b",
@@ -103,6 +104,23 @@ func TestHostileIsLinear(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What costs more than texts may is not looked at to its end, and said to be so.
+func TestTooHostile(t *testing.T) {
+	text := strings.Repeat("![a]("+strings.Repeat("![a](b()", 500)+"\n\n", 100)
+	for _, piece := range []int{len(text), 1000} {
+		s, err := guard.NewStream(guard.StreamConfig{}, &chat.Exchange{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := text; len(p) > 0 && err == nil; p = p[min(piece, len(p)):] {
+			_, err = s.Write(textLane, []byte(p[:min(piece, len(p))]))
+		}
+		if !errors.Is(err, detect.ErrLimit) || s.Finish().Complete {
+			t.Errorf("pieces of %d: %v, want that a limit was passed", piece, err)
+		}
 	}
 }
 

@@ -347,6 +347,9 @@ func (p *Policy) Defined(w stream.Window) ([]stream.Match, stream.State) {
 	return nil, stream.No
 }
 
+// styleCap is how long an address in a style sheet may be.
+const styleCap = 2 << 10
+
 // Style decides after "url(" or "@import" about an address in a style sheet.
 func (p *Policy) Style(w stream.Window) ([]stream.Match, stream.State) {
 	b, i := w.B, w.At
@@ -355,7 +358,9 @@ func (p *Policy) Style(w stream.Window) ([]stream.Match, stream.State) {
 	}
 	start := i
 	for i < len(b) && b[i] > ' ' && strings.IndexByte(`"');`, b[i]) < 0 {
-		i++
+		if i++; i-start == styleCap {
+			return long(start, i), stream.Yes
+		}
 	}
 	if i == len(b) && !w.Ended() {
 		return nil, stream.More
