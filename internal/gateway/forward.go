@@ -43,7 +43,16 @@ func hops(h http.Header) []string {
 
 func (g *Gateway) loops(h http.Header) bool {
 	passed := hops(h)
-	return len(passed) >= maxHops || slices.Contains(passed, "1.1 "+g.id)
+	return len(passed) >= maxHops || slices.Contains(passed, g.hop)
+}
+
+// via is what the next one is told of the gateways before it.
+func (g *Gateway) via(h http.Header) string {
+	passed := hops(h)
+	if len(passed) == 0 {
+		return g.hop
+	}
+	return strings.Join(append(passed, g.hop), ", ")
 }
 
 // maxExchange is the longest that an exchange may take.
@@ -95,12 +104,11 @@ func (x *exchange) body(t *target) ([]byte, error) {
 	return body, nil
 }
 
-// forwarded are the header fields of the client that the target's dialect lets
-// pass, and those that describe the body.
-func (x *exchange) forwarded(t *target) []direct.Field {
-	var out []direct.Field
+// forwarded adds the header fields of the client that the target's dialect lets
+// pass, and those that describe the body, after those in out.
+func (x *exchange) forwarded(out []direct.Field, t *target) []direct.Field {
 	if x.dialect != t.dialect {
-		return []direct.Field{{Name: "Content-Type", Value: "application/json"}}
+		return append(out, direct.Field{Name: "Content-Type", Value: "application/json"})
 	}
 	for _, f := range x.req.Headers() {
 		out = append(out, direct.Field{Name: f.Name, Value: f.Value})
@@ -121,10 +129,11 @@ func (g *Gateway) send(ctx context.Context, x *exchange, t *target) (*http.Respo
 			return nil, err
 		}
 	}
-	head := append(slices.Clip(t.head),
+	head := make([]direct.Field, 0, len(t.head)+12)
+	head = append(append(head, t.head...),
 		direct.Field{Name: "Accept", Value: "application/json, text/event-stream, application/x-ndjson"},
-		direct.Field{Name: "Via", Value: strings.Join(append(hops(x.r.Header), "1.1 "+g.id), ", ")})
-	head = append(head, x.forwarded(t)...)
+		direct.Field{Name: "Via", Value: g.via(x.r.Header)})
+	head = x.forwarded(head, t)
 	model := t.UpstreamModel
 	if model == "" {
 		model = x.route.Name

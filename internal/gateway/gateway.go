@@ -56,6 +56,7 @@ type Config struct {
 type Gateway struct {
 	cfg      Config
 	id       string // names this gateway to others, against loops
+	hop      string // its entry in Via
 	dialects []*dialect.Dialect
 
 	grpcDialect *dialect.Dialect
@@ -96,7 +97,7 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	id := "warden-" + rand.Text()
 	g := &Gateway{
-		cfg: cfg, id: id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
+		cfg: cfg, id: id, hop: "1.1 " + id, dialects: dialects.All(), keys: access.NewCache(cfg.Access, cfg.MaxStale), limits: limits,
 		rec: newRecorder(cfg.Traffic, cfg.Log, id, cmp.Or(cfg.Waiting, recordPlaces)), load: newLoad(), waits: deadline.New(), guesses: newGuesses(cfg.Now), metrics: m,
 	}
 	g.grpcDialect = grpcDialect()

@@ -210,7 +210,7 @@ func (g *Gateway) forwardCall(ctx context.Context, x *exchange) {
 		return
 	}
 	req.Header = http.Header{"Content-Type": {"application/grpc"}, "Te": {"trailers"}, "User-Agent": {"warden-gateway"}}
-	req.Header.Set("Via", strings.Join(append(hops(x.r.Header), "1.1 "+g.id), ", "))
+	req.Header.Set("Via", g.via(x.r.Header))
 	if c := x.target.Credential.Reveal(); c != "" {
 		req.Header.Set("Authorization", "Bearer "+c)
 	}

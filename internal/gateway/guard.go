@@ -53,6 +53,7 @@ type relay struct {
 	mode  Mode
 	calls map[chat.Lane]*chat.Part // of tools, as far as they came
 	lanes map[chat.Lane]*passage
+	names map[string]bool // of what is called, that were looked at
 	queue []waiting
 	held  int64          // bytes in queue
 	last  *dialect.Event // that was sent
@@ -62,7 +63,7 @@ type relay struct {
 type passage struct {
 	read, decided int64
 	segs          []guard.Segment // that change something, in order
-	out           []byte          // all that was released; kept while events may repeat it
+	said, out     []byte          // all that came, and that was released; kept while events may repeat it
 	changed       bool
 	closed        bool
 	judged        bool // of a call: it was looked at whole
@@ -189,7 +190,14 @@ func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 	}
 	begun := time.Now()
 	w := waiting{ev: ev, at: make([]place, len(ev.Deltas))}
-	for i, d := range ev.Deltas {
+	for i := range ev.Deltas {
+		d := &ev.Deltas[i]
+		if err := r.named(d.Lane.Choice, d.Call); err != nil {
+			return err
+		}
+		if d.Repeats {
+			r.again(d)
+		}
 		p := r.passage(d.Lane)
 		if d.Repeats {
 			if err := r.close(d.Lane, p); err != nil {
@@ -197,9 +205,12 @@ func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 			}
 			continue
 		}
+		if r.x.to.Op == dialect.Responses {
+			p.said = append(p.said, d.Text...)
+		}
 		w.at[i] = place{p.read, p.read + int64(len(d.Text))}
 		p.read = w.at[i].to
-		r.called(d)
+		r.called(*d)
 		segs, err := r.guard.Write(d.Lane, d.Text)
 		if err := r.decided(p, segs, err); err != nil {
 			return err
@@ -477,6 +488,10 @@ func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answe
 	r := &relay{g: g, x: x, guard: s, lanes: map[chat.Lane]*passage{}}
 	places := make([]place, len(a.Texts))
 	for i, t := range a.Texts {
+		if err := r.named(t.Lane.Choice, t.Call); err != nil {
+			x.note(s.Finish())
+			return err
+		}
 		p := r.passage(t.Lane)
 		places[i] = place{p.read, p.read + int64(len(t.Text))}
 		p.read = places[i].to

@@ -27,6 +27,8 @@ type recorder struct {
 	mu      sync.Mutex // guards the fields below
 	number  int64
 	waiting []monitor.Record
+
+	batch []monitor.Record // of the writer
 }
 
 const (
@@ -69,12 +71,15 @@ func (r *recorder) put(rec monitor.Record) {
 	}
 }
 
-// take returns the oldest records that wait, at most a batch.
-func (r *recorder) take(batch []monitor.Record) []monitor.Record {
+// take returns the oldest records that wait, at most a batch. They are in the same
+// memory each time.
+func (r *recorder) take() []monitor.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := min(len(r.waiting), recordBatch)
-	batch = append(batch[:0], r.waiting[:n]...)
+	clear(r.batch)
+	batch := append(r.batch[:0], r.waiting[:n]...)
+	r.batch = batch
 	rest := copy(r.waiting, r.waiting[n:])
 	clear(r.waiting[rest:])
 	r.waiting = r.waiting[:rest]
@@ -111,9 +116,9 @@ func (r *recorder) run(ctx context.Context) {
 // a few records, one commit after the other. What cannot be written is tried
 // again until it can; when ctx has ended, once.
 func (r *recorder) write(ctx context.Context) bool {
-	var batch []monitor.Record
 	for more := true; more; {
-		if batch = r.take(batch); len(batch) == 0 {
+		batch := r.take()
+		if len(batch) == 0 {
 			return true
 		}
 		more = len(batch) == recordBatch

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -124,6 +125,7 @@ type Store interface {
 // A Tx is one transaction of a Store.
 type Tx interface {
 	audit.Tx
+	// PutBatch keeps b, but not the memory of b.Packed, which is used again.
 	PutBatch(ctx context.Context, b Batch) error
 	AddUse(ctx context.Context, us []Use) error
 	// DropRecords deletes the records of batches that ended before a time, and
@@ -143,6 +145,8 @@ type Service struct {
 	cfg  Config
 	pack *zstd.Encoder
 	open *zstd.Decoder
+
+	packings sync.Pool // of *packing
 
 	window window
 }
@@ -178,15 +182,8 @@ func (s *Service) Keep(ctx context.Context, replica string, records []Record) er
 		return fmt.Errorf("keep %d records: at most %d at once", len(records), MaxBatch)
 	}
 	b := Batch{Replica: replica, First: records[0].Number, Count: len(records), From: records[0].At, Until: records[0].At}
-	var lines bytes.Buffer
-	lines.Grow(512 * len(records))
-	enc := json.NewEncoder(&lines)
-	enc.SetEscapeHTML(false)
 	for i := range records {
 		r := &records[i]
-		if err := enc.Encode(r); err != nil {
-			return fmt.Errorf("keep record %d: %w", r.Number, err)
-		}
 		if r.At.Before(b.From) {
 			b.From = r.At
 		}
@@ -194,15 +191,17 @@ func (s *Service) Keep(ctx context.Context, replica string, records []Record) er
 			b.Until = r.At
 		}
 	}
-	leaves := bytes.Split(bytes.TrimSuffix(lines.Bytes(), []byte("\n")), []byte("\n"))
-	tree, err := treeOf(leaves)
-	if err != nil {
+	p, ok := s.packings.Get().(*packing)
+	if !ok {
+		p = &packing{}
+	}
+	defer s.packings.Put(p)
+	var err error
+	if b.Root, err = p.fill(records); err != nil {
 		return err
 	}
-	if b.Root, err = tlog.TreeHash(int64(len(leaves)), tree); err != nil {
-		return err
-	}
-	b.Packed = s.pack.EncodeAll(lines.Bytes(), nil)
+	p.packed = s.pack.EncodeAll(p.lines, p.packed[:0])
+	b.Packed = p.packed
 	used := sums(records)
 	err = s.cfg.Store.UpdateTraffic(ctx, func(tx Tx) error {
 		ev, err := s.cfg.Log.Append(ctx, tx, warden.Event{Actor: gatewayService(), Action: trafficAction, Object: warden.Ref{Kind: "gateway", ID: replica}}, map[string]any{

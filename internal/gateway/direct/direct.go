@@ -187,8 +187,9 @@ type conn struct {
 	raw    net.Conn // the TCP connection
 	net    net.Conn // raw, or TLS over it
 	in     *bufio.Reader
-	out    []byte    // reused for requests
-	since  time.Time // of its last use
+	out    []byte       // reused for requests
+	asked  http.Request // tells the reader of answers what was asked
+	since  time.Time    // of its last use
 
 	room int64 // bytes that may still be read
 	seen bool  // a byte of the answer came
@@ -296,9 +297,9 @@ const maxInterim = 8
 // header reads until the header of the final answer is there.
 func (cn *conn) header(method string) (*http.Response, error) {
 	cn.room = cn.client.cfg.MaxHeader
-	req := &http.Request{Method: method}
+	cn.asked.Method = method
 	for range maxInterim {
-		resp, err := http.ReadResponse(cn.in, req)
+		resp, err := http.ReadResponse(cn.in, &cn.asked)
 		switch {
 		case err != nil && !cn.seen && cn.in.Buffered() == 0:
 			return nil, fmt.Errorf("no answer: %w", err)
