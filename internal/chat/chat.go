@@ -93,6 +93,8 @@ type PartKind string
 
 // The kinds. A part of a kind that the dialect does not know is Unknown: its
 // text is what the strings in it say, and nothing that looked at it is complete.
+// Beside is what a model says to others than the reader: names of what it calls,
+// queries and code of tools that the provider runs.
 const (
 	Text       PartKind = "text"
 	Reasoning  PartKind = "reasoning"
@@ -102,6 +104,7 @@ const (
 	Image      PartKind = "image"
 	Audio      PartKind = "audio"
 	File       PartKind = "file"
+	Beside     PartKind = "beside"
 	Unknown    PartKind = "unknown"
 )
 
@@ -188,7 +191,7 @@ type Span struct{ Start, End int }
 // same time, and each is scanned by itself.
 type Lane struct {
 	Choice int
-	Kind   PartKind // Text, Reasoning, Refusal or ToolCall (its arguments)
+	Kind   PartKind // Text, Reasoning, Refusal, Beside or ToolCall (its arguments)
 	Index  int      // of the part or the tool call
 }
 

@@ -49,8 +49,25 @@ func output(it wire.Value, at int, add adder) error {
 		}
 		return nil
 	}
-	if len(said(it)) > 0 {
-		add(place(chat.Unknown, at, 0), nil, it)
+	return beside(it, at, add)
+}
+
+// beside hands over each string of an item that is not for the reader: queries,
+// code, names of files. The code comes in pieces, too, and has their lane.
+func beside(it wire.Value, at int, add adder) error {
+	i := 0
+	for name, v := range it.All() {
+		if v.Kind() != wire.String || named(name) {
+			continue
+		}
+		lane := place(chat.Beside, at, 0)
+		if name != "code" {
+			if i++; i >= summaryAt {
+				return errors.New("too many strings in an item")
+			}
+			lane = place(chat.Beside, at, i)
+		}
+		add(lane, nil, v)
 	}
 	return nil
 }
@@ -89,11 +106,16 @@ func outputPart(p wire.Value, lane chat.Lane, add adder) {
 	add(lane, nil, p.Get("text"), dialect.Member{In: p, Value: p.Get("annotations")}, dialect.Member{In: p, Value: p.Get("logprobs")})
 }
 
+// named reports whether a member only names a thing or its state.
+func named(member string) bool {
+	return member == "type" || member == "status" || member == "id" || strings.HasSuffix(member, "_id")
+}
+
 // said returns the strings of something unknown that are not names and states.
 func said(v wire.Value) []byte {
 	var b []byte
 	for name, x := range v.All() {
-		if s, ok := x.Text(); ok && name != "type" && name != "status" && name != "id" && !strings.HasSuffix(name, "_id") {
+		if s, ok := x.Text(); ok && !named(name) {
 			b = append(append(b, s...), '\n')
 		}
 	}
@@ -180,20 +202,22 @@ var texts = map[string]struct {
 	kind   chat.PartKind
 	member string
 }{
-	"response.output_text.delta":             {chat.Text, "delta"},
-	"response.output_text.done":              {chat.Text, "text"},
-	"response.refusal.delta":                 {chat.Refusal, "delta"},
-	"response.refusal.done":                  {chat.Refusal, "refusal"},
-	"response.reasoning_text.delta":          {chat.Reasoning, "delta"},
-	"response.reasoning_text.done":           {chat.Reasoning, "text"},
-	"response.reasoning_summary_text.delta":  {chat.Reasoning, "delta"},
-	"response.reasoning_summary_text.done":   {chat.Reasoning, "text"},
-	"response.function_call_arguments.delta": {chat.ToolCall, "delta"},
-	"response.function_call_arguments.done":  {chat.ToolCall, "arguments"},
-	"response.custom_tool_call_input.delta":  {chat.ToolCall, "delta"},
-	"response.custom_tool_call_input.done":   {chat.ToolCall, "input"},
-	"response.mcp_call_arguments.delta":      {chat.ToolCall, "delta"},
-	"response.mcp_call_arguments.done":       {chat.ToolCall, "arguments"},
+	"response.output_text.delta":                {chat.Text, "delta"},
+	"response.output_text.done":                 {chat.Text, "text"},
+	"response.refusal.delta":                    {chat.Refusal, "delta"},
+	"response.refusal.done":                     {chat.Refusal, "refusal"},
+	"response.reasoning_text.delta":             {chat.Reasoning, "delta"},
+	"response.reasoning_text.done":              {chat.Reasoning, "text"},
+	"response.reasoning_summary_text.delta":     {chat.Reasoning, "delta"},
+	"response.reasoning_summary_text.done":      {chat.Reasoning, "text"},
+	"response.function_call_arguments.delta":    {chat.ToolCall, "delta"},
+	"response.function_call_arguments.done":     {chat.ToolCall, "arguments"},
+	"response.custom_tool_call_input.delta":     {chat.ToolCall, "delta"},
+	"response.custom_tool_call_input.done":      {chat.ToolCall, "input"},
+	"response.code_interpreter_call_code.delta": {chat.Beside, "delta"},
+	"response.code_interpreter_call_code.done":  {chat.Beside, "code"},
+	"response.mcp_call_arguments.delta":         {chat.ToolCall, "delta"},
+	"response.mcp_call_arguments.done":          {chat.ToolCall, "arguments"},
 }
 
 // silent are events that hold no text of the model.
@@ -244,6 +268,7 @@ func responsesEvent(e *dialect.Event, kind string, root wire.Value, st *response
 		return nil
 	case "response.output_text.annotation.added":
 		e.Cites = []chat.Lane{place(chat.Text, at, in)}
+		e.Drop(dialect.Member{In: root, Value: root.Get("annotation")})
 		return nil
 	case "error":
 		e.Failed = true
