@@ -28,6 +28,7 @@ type Edit struct {
 type Result struct {
 	Effect   warden.Effect // the strongest: allow, review, redact or deny
 	Findings []warden.Finding
+	Did      []warden.Effect  // about each of them
 	Shadowed []warden.Finding // of rules in shadow, and of what is allowed for a time
 	Counts   map[warden.RuleID]int
 	Complete bool
@@ -135,6 +136,7 @@ func (c *check) found(f warden.Finding) {
 		return
 	}
 	if len(cuts) == 0 { // there is nothing that could be taken out
+		c.res.Did[len(c.res.Did)-1] = warden.Deny
 		c.strongest(warden.Deny)
 		return
 	}
@@ -175,7 +177,7 @@ func (c *check) decide(f warden.Finding, own warden.Effect, whole string) (warde
 		}
 		return e, false
 	}
-	c.res.Findings = append(c.res.Findings, f)
+	c.res.Findings, c.res.Did = append(c.res.Findings, f), append(c.res.Did, e)
 	c.strongest(e)
 	return e, true
 }

@@ -79,6 +79,7 @@ type StreamConfig struct {
 // A StreamResult is what a stream came to.
 type StreamResult struct {
 	Findings  []warden.Finding
+	Did       []warden.Effect  // about each of them
 	Shadowed  []warden.Finding // of rules in shadow
 	Counts    map[warden.RuleID]int
 	Effect    warden.Effect // the strongest: allow, review, redact or deny
@@ -190,6 +191,9 @@ func (s *Stream) add(id chat.Lane, p []byte, last bool) ([]Segment, error) {
 	return l.segs, nil
 }
 
+// PathOf names a lane as findings do.
+func PathOf(id Lane) string { return fmt.Sprintf("choices/%d/%s/%d", id.Choice, id.Kind, id.Index) }
+
 func (s *Stream) lane(id chat.Lane) (*lane, error) {
 	if l := s.lanes[id]; l != nil {
 		return l, nil
@@ -198,7 +202,7 @@ func (s *Stream) lane(id chat.Lane) (*lane, error) {
 		s.incomplete("more lanes than may be")
 		return nil, fmt.Errorf("more than %d lanes: %w", maxLanes, detect.ErrLimit)
 	}
-	l := &lane{id: id, path: fmt.Sprintf("choices/%d/%s/%d", id.Choice, id.Kind, id.Index), text: s.out.Text(id.Kind == chat.ToolCall), taken: map[string]bool{}}
+	l := &lane{id: id, path: PathOf(id), text: s.out.Text(id.Kind == chat.ToolCall), taken: map[string]bool{}}
 	l.view.JSON = id.Kind == chat.ToolCall
 	s.lanes[id] = l
 	return l, nil
@@ -279,6 +283,9 @@ func (s *Stream) found(l *lane, m stream.Match) {
 	if s.cfg.Shadow[r.ID] {
 		l.taken[m.Kind] = false
 		return
+	}
+	if kept {
+		s.res.Did = append(s.res.Did, effect)
 	}
 	s.res.Counts[r.ID]++
 	s.res.Truncated = s.res.Truncated || !kept
@@ -406,7 +413,7 @@ func (s *Stream) Denied() bool { return s.denied }
 func (s *Stream) Finish() StreamResult {
 	res := s.res
 	res.Findings, res.Shadowed, res.Reasons = slices.Clone(res.Findings), slices.Clone(res.Shadowed), slices.Clone(res.Reasons)
-	res.Counts = maps.Clone(res.Counts)
+	res.Counts, res.Did = maps.Clone(res.Counts), slices.Clone(res.Did)
 	for _, l := range s.lanes {
 		if !l.closed && !l.denied && l.failed == nil {
 			res.Complete = false

@@ -261,6 +261,9 @@ func (a *app) printExchange(e exchange, format string) error {
 		row("end", "%s", r.End)
 		row("guard", "%s", r.Guard)
 		row("found", "%s", strings.Join(foundRules(r.Found), " "))
+		for _, p := range r.Places {
+			row("", "%s", fmt.Sprintf("%s at %s, bytes %d to %d: %s", p.Rule, p.At, p.Start, p.End, p.Did))
+		}
 		row("not looked at", "%s", strings.Join(r.Partial, "; "))
 		row("tokens in", "%d", r.Input)
 		row("tokens out", "%d", r.Output)

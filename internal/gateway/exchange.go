@@ -58,8 +58,10 @@ type exchange struct {
 	counted bool
 	effect  warden.Effect  // of the guards; "" without
 	found   map[string]int // rules that fired
-	partial []string       // what guards could not look at
-	edits   []guard.Edit   // of the request
+	places  []monitor.Place
+	lanes   map[string][]byte // of the answer, as they came, where all is kept
+	partial []string          // what guards could not look at
+	edits   []guard.Edit      // of the request
 	restore map[string]string
 	canary  string // word that only the operator's text has
 	heard   []byte // of the answer, where the route keeps it
@@ -168,7 +170,7 @@ func (g *Gateway) finished(x *exchange) {
 	rec.Status, rec.End, rec.Sent, rec.Input, rec.Output, rec.Rows, rec.Cost = x.status, x.end, x.sent, used.Input, used.Output, x.req.Params.Rows, cost
 	rec.Guessed, rec.Stream, rec.Model = !x.counted, x.req.Stream, x.named
 	rec.Took = g.cfg.Now().Sub(x.started).Milliseconds()
-	rec.First, rec.Guard, rec.Found, rec.Partial = x.first.Milliseconds(), x.effect, x.found, x.partial
+	rec.First, rec.Guard, rec.Found, rec.Places, rec.Partial = x.first.Milliseconds(), x.effect, x.found, x.places, x.partial
 	rec.Guess = x.guarded.Microseconds()
 	if !x.sentAt.IsZero() {
 		rec.Own = x.sentAt.Sub(x.begun).Microseconds()
@@ -190,7 +192,7 @@ func (g *Gateway) capture(x *exchange) {
 		Request: x.id, Route: x.route.Name, Mode: x.route.Capture, At: x.started.UTC(), Until: x.started.UTC().Add(cmp.Or(x.route.KeepFor, defaultKeep)), Asked: x.out, Said: string(x.heard), Cut: x.deaf,
 	}
 	if x.route.Capture == monitor.Full {
-		c.Asked = x.raw
+		c.Asked, c.Parts = x.raw, x.marked()
 	}
 	if len(c.Asked) > monitor.MaxContent {
 		c.Asked, c.Cut = nil, true
@@ -218,7 +220,7 @@ func (g *Gateway) turnAway(x *exchange, ref refusal) {
 	}
 	rec := x.record(monitor.Refused)
 	rec.Status, rec.Code, rec.Because, rec.Policies, rec.Asked = ref.status, ref.code, ref.because, x.policies, int64(len(x.raw))
-	rec.Guard, rec.Found, rec.Partial = x.effect, x.found, x.partial
+	rec.Guard, rec.Found, rec.Places, rec.Partial = x.effect, x.found, x.places, x.partial
 	g.rec.put(rec)
 	x.status = ref.status
 	g.trace(x, ref.code)

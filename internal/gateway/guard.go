@@ -148,6 +148,7 @@ func (g *Gateway) guardRequest(ctx context.Context, x *exchange) *refusal {
 	}
 	res := g.watched(x, false).CheckBody(ctx, &x.req.Exchange, body)
 	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	x.place(res.Findings, res.Did, "")
 	x.guarded += time.Since(begun)
 	g.metrics.guard.WithLabelValues("request").Observe(time.Since(begun).Seconds())
 	if !res.Complete {
@@ -208,6 +209,7 @@ func (r *relay) take(ctx context.Context, ev *dialect.Event) error {
 		if r.x.to.Op == dialect.Responses {
 			p.said = append(p.said, d.Text...)
 		}
+		r.x.speaks(d.Lane, d.Text)
 		w.at[i] = place{p.read, p.read + int64(len(d.Text))}
 		p.read = w.at[i].to
 		r.called(*d)
@@ -451,7 +453,10 @@ func (r *relay) finish() {
 	r.g.metrics.guard.WithLabelValues("answer").Observe(r.x.guarded.Seconds())
 }
 
-func (x *exchange) note(res guard.StreamResult) { x.noteAll(res.Counts, res.Effect, res.Reasons) }
+func (x *exchange) note(res guard.StreamResult) {
+	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	x.place(res.Findings, res.Did, "")
+}
 
 func (x *exchange) noteAll(counts map[warden.RuleID]int, effect warden.Effect, reasons []string) {
 	if len(counts) == 0 && len(reasons) == 0 {
@@ -493,6 +498,7 @@ func (g *Gateway) guardAnswer(ctx context.Context, x *exchange, a *dialect.Answe
 			return err
 		}
 		p := r.passage(t.Lane)
+		x.speaks(t.Lane, t.Text)
 		places[i] = place{p.read, p.read + int64(len(t.Text))}
 		p.read = places[i].to
 		segs, err := s.Write(t.Lane, t.Text)

@@ -56,6 +56,7 @@ func (g *Gateway) judge(ctx context.Context, x *exchange, answer ...chat.Message
 	whole.Messages = append(slices.Clip(whole.Messages), answer...)
 	res := g.watched(x, true).CheckCalls(ctx, &whole)
 	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	x.place(res.Findings, res.Did, "")
 	switch {
 	case c.Shadow:
 		return nil
@@ -78,6 +79,7 @@ func (g *Gateway) harmless(x *exchange, cited []byte) bool {
 	_, err1 := s.Write(lane, cited)
 	_, err2 := s.Close(lane)
 	res := s.Finish()
-	x.note(res)
+	x.noteAll(res.Counts, res.Effect, res.Reasons)
+	x.place(res.Findings, res.Did, "citations")
 	return err1 == nil && err2 == nil && res.Complete && res.Effect == warden.Allow
 }

@@ -36,6 +36,15 @@ type Content struct {
 	Asked   json.RawMessage `json:"asked,omitempty"`
 	Said    string          `json:"said,omitempty"` // the body of the answer, or its stream
 	Cut     bool            `json:"cut,omitempty"`  // it was longer than is kept
+	Parts   []Marked        `json:"parts,omitempty"`
+}
+
+// A Marked text is a part of a request, or a lane of an answer, in which a guard
+// found something, as it came. Only contents in [Full] have any.
+type Marked struct {
+	At     string  `json:"at" doc:"as the places name it"`
+	Text   string  `json:"text"`
+	Places []Place `json:"places" doc:"by their beginnings"`
 }
 
 // A Sealed content is a row: nobody reads it without the key.

@@ -94,6 +94,20 @@ func (r *Record) appendJSON(b []byte) ([]byte, error) {
 		}
 		b = append(b, '}')
 	}
+	if len(r.Places) > 0 {
+		b = append(b, `,"places":[`...)
+		for i, p := range r.Places {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendText(append(b, `{"rule":`...), string(p.Rule))
+			b = appendText(append(b, `,"at":`...), p.At)
+			b = strconv.AppendInt(append(b, `,"start":`...), p.Start, 10)
+			b = strconv.AppendInt(append(b, `,"end":`...), p.End, 10)
+			b = append(appendText(append(b, `,"did":`...), string(p.Did)), '}')
+		}
+		b = append(b, ']')
+	}
 	b = appendList(b, "partial", r.Partial)
 
 	b = appendCount(b, "own_us", r.Own)

@@ -9,6 +9,8 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
+
+	"github.com/modelwarden/warden"
 )
 
 // anyRecord fills every field that Record has, those to come too, or leaves it.
@@ -27,6 +29,10 @@ func anyRecord(t *rapid.T) Record {
 			f.Set(reflect.ValueOf(rapid.SliceOf(rapid.String()).Draw(t, name)))
 		case map[string]int:
 			f.Set(reflect.ValueOf(rapid.MapOf(rapid.String(), rapid.Int()).Draw(t, name)))
+		case []Place:
+			f.Set(reflect.ValueOf(rapid.SliceOf(rapid.Custom(func(t *rapid.T) Place {
+				return Place{Rule: "WDN-EX-501", At: rapid.String().Draw(t, "at"), Start: rapid.Int64().Draw(t, "start"), End: rapid.Int64().Draw(t, "end"), Did: warden.Redact}
+			})).Draw(t, name)))
 		default:
 			switch f.Kind() {
 			case reflect.String:

@@ -66,6 +66,7 @@ type Record struct {
 	Model   string         `json:"upstream_model,omitempty"` // as the answer names it
 	Guard   warden.Effect  `json:"guard,omitempty"`
 	Found   map[string]int `json:"found,omitempty"`   // rules, with how often each fired
+	Places  []Place        `json:"places,omitempty"`  // of what fired, at most [MaxPlaces]
 	Partial []string       `json:"partial,omitempty"` // what guards could not look at
 
 	Own   int64 `json:"own_us,omitempty"`   // microseconds until the request was sent
@@ -73,6 +74,19 @@ type Record struct {
 	First int64 `json:"first_ms,omitempty"` // milliseconds of the upstream until the first byte
 	Took  int64 `json:"took_ms,omitempty"`  // milliseconds in all
 }
+
+// A Place says where a rule fired, and what was done. It never holds what stands
+// there.
+type Place struct {
+	Rule  warden.RuleID `json:"rule"`
+	At    string        `json:"at" doc:"part of the request (messages/0/parts/0), lane of the answer (choices/0/text/0), or citations"`
+	Start int64         `json:"start" doc:"byte of the part's text as it came"`
+	End   int64         `json:"end"`
+	Did   warden.Effect `json:"did" doc:"allow, review, redact or deny"`
+}
+
+// MaxPlaces is how many places a record has; Found counts all.
+const MaxPlaces = 32
 
 // A Batch is some records of one replica that one entry of the audit log proves.
 type Batch struct {
