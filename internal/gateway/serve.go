@@ -500,21 +500,20 @@ func (x *exchange) standing(left []limit.Standing) {
 			continue
 		}
 		last = s.Rule.Unit
-		name, reset := string(s.Rule.Unit), int64((s.Reset+time.Second-1)/time.Second)
+		name, seconds := string(s.Rule.Unit), int64((s.Reset+time.Second-1)/time.Second)
 		policies = field(policies, name, ";q=", s.Rule.Amount, ";w=", int64(s.Rule.Length()/time.Second))
-		fields = field(fields, name, ";r=", s.Left, ";t=", reset)
+		fields = field(fields, name, ";r=", s.Left, ";t=", seconds)
 		if x.dialect.Name != "openai" {
 			continue
 		}
-		switch s.Rule.Unit {
-		case limit.Requests:
+		left, reset := strconv.FormatInt(s.Left, 10), (time.Duration(seconds) * time.Second).String()
+		if s.Rule.Unit == limit.Requests {
 			h["X-Ratelimit-Limit-Requests"] = []string{strconv.FormatInt(s.Rule.Amount, 10)}
-			h["X-Ratelimit-Remaining-Requests"] = []string{strconv.FormatInt(s.Left, 10)}
-			h["X-Ratelimit-Reset-Requests"] = []string{(time.Duration(reset) * time.Second).String()}
-		case limit.Tokens:
+			h["X-Ratelimit-Remaining-Requests"], h["X-Ratelimit-Reset-Requests"] = []string{left}, []string{reset}
+		}
+		if s.Rule.Unit == limit.Tokens {
 			h["X-Ratelimit-Limit-Tokens"] = []string{strconv.FormatInt(s.Rule.Amount, 10)}
-			h["X-Ratelimit-Remaining-Tokens"] = []string{strconv.FormatInt(s.Left, 10)}
-			h["X-Ratelimit-Reset-Tokens"] = []string{(time.Duration(reset) * time.Second).String()}
+			h["X-Ratelimit-Remaining-Tokens"], h["X-Ratelimit-Reset-Tokens"] = []string{left}, []string{reset}
 		}
 	}
 	if len(fields) > 0 {
