@@ -105,6 +105,7 @@ type Config struct {
 type service struct {
 	Config
 	inspecting chan struct{} // holds one value for each file that is looked into
+	streaming  chan struct{} // holds one value for each stream of events
 	verifying  sync.Mutex    // one verification of the whole log at a time: it keeps a reader of the database for long
 }
 
@@ -124,7 +125,7 @@ func build(cfg Config) (*service, *http.ServeMux, huma.API) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s, mux := &service{Config: cfg, inspecting: make(chan struct{}, inspectAtOnce)}, http.NewServeMux()
+	s, mux := &service{Config: cfg, inspecting: make(chan struct{}, inspectAtOnce), streaming: make(chan struct{}, streamsAtOnce)}, http.NewServeMux()
 	hc := huma.DefaultConfig("Warden", "v1")
 	hc.Info.Description = "AI model security: registry, scans, statements, decisions, audit. Errors are RFC 9457 problems with a code and a hint."
 	hc.CreateHooks = nil // no $schema links: they echo the Host header

@@ -96,6 +96,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, get("list-rules", "/rules", "Every rule a scan may report", "findings"), s.listRules)
 
 	huma.Register(h, get("list-audit", "/audit", "Audit entries, newest first", "audit"), s.listAudit)
+	huma.Register(h, streamOp(h, get("stream-events", "/events/stream", "What happens, as it is recorded: server-sent events", "audit")), s.streamEvents)
 	huma.Register(h, get("get-proof", "/audit/{seq}/proof", "Inclusion proof of one entry", "audit"), s.proof)
 	huma.Register(h, get("get-checkpoint", "/audit/checkpoint", "Newest signed checkpoint, and the keys to verify it and statements", "audit"), s.checkpoint)
 	huma.Register(h, do(http.MethodPost, "verify-audit", "/audit/verify", "Recompute the whole log", "audit"), s.verifyAudit)
