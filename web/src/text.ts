@@ -401,6 +401,8 @@ export const t = {
     guard: "Guard",
     effects: { allow: "let through", review: "let through, a person should look", redact: "changed", deny: "denied", "": "found nothing" } as Record<string, string>,
     found: "Rules that fired",
+    places: "Where",
+    bytesAt: (start: string, end: string) => `bytes ${start} to ${end}`,
     partial: "Not looked at",
     timing: "Time",
     own: "Warden",
