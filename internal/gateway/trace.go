@@ -28,6 +28,7 @@ func (g *Gateway) trace(x *exchange, fault string) {
 	if g.cfg.Tracer == nil {
 		return
 	}
+	g.measure(x, fault)
 	s := monitor.Span{Name: operation(x.to.Op) + " " + x.routeName(), Start: x.started, End: x.started.Add(time.Since(x.begun)), Fault: fault}
 	s.Trace, s.ID = monitor.NewIDs()
 	if g.cfg.TrustTraces {
@@ -69,6 +70,21 @@ func (g *Gateway) trace(x *exchange, fault string) {
 	}
 	s.Attributes = a
 	g.cfg.Tracer.Keep(s)
+}
+
+// measure adds the exchange to the metrics of OpenTelemetry's conventions.
+func (g *Gateway) measure(x *exchange, fault string) {
+	m := monitor.Measure{Operation: operation(x.to.Op), Asked: x.routeName(), Answered: x.named, Fault: fault, Server: time.Since(x.begun)}
+	if x.target != nil {
+		m.Provider = cmp.Or(x.target.Provider, x.target.dialect.Name)
+	}
+	if !x.sentAt.IsZero() {
+		m.Client = time.Since(x.sentAt)
+	}
+	if x.counted {
+		m.Input, m.Output = x.usage.Input, x.usage.Output
+	}
+	g.cfg.Tracer.Measure(m)
 }
 
 // fault names what went wrong with an exchange that ran.

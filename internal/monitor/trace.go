@@ -37,6 +37,7 @@ type TraceConfig struct {
 	Endpoint string            // base URL of a collector for OTLP over HTTP; "/v1/traces" is added
 	Headers  map[string]string // for example a token
 	Sample   float64           // share of exchanges that went well; those that did not all go
+	Metrics  bool              // metrics go to "/v1/metrics" of the same collector
 	Client   *http.Client      // nil: one with a time-out
 	Log      *slog.Logger
 }
@@ -47,6 +48,8 @@ type Tracer struct {
 	cfg     TraceConfig
 	queue   chan Span
 	dropped atomic.Uint64
+	meter   *meter // nil: no metrics
+	metrics string // where they go
 }
 
 const (
@@ -67,10 +70,15 @@ func NewTracer(cfg TraceConfig) (*Tracer, error) {
 		return nil, errors.New("traces: a log is required")
 	}
 	cfg.Endpoint = u.JoinPath("v1", "traces").String()
+	t := &Tracer{queue: make(chan Span, spansWaiting), metrics: u.JoinPath("v1", "metrics").String()}
+	if cfg.Metrics {
+		t.meter = &meter{begun: time.Now(), series: map[series]*buckets{}}
+	}
 	if cfg.Client == nil {
 		cfg.Client = &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
-	return &Tracer{cfg: cfg, queue: make(chan Span, spansWaiting)}, nil
+	t.cfg = cfg
+	return t, nil
 }
 
 // NewIDs returns random ids for a trace and a span.
@@ -111,6 +119,8 @@ func (t *Tracer) Serve(ctx context.Context) {
 	var batch []Span
 	tick := time.NewTicker(spanEvery)
 	defer tick.Stop()
+	measure := time.NewTicker(metricsEvery)
+	defer measure.Stop()
 	flush := func(ctx context.Context) {
 		if len(batch) == 0 {
 			return
@@ -129,6 +139,8 @@ func (t *Tracer) Serve(ctx context.Context) {
 			}
 		case <-tick.C:
 			flush(ctx)
+		case <-measure.C:
+			t.export(ctx)
 		case <-ctx.Done():
 			for len(t.queue) > 0 && len(batch) < spansWaiting {
 				batch = append(batch, <-t.queue)
@@ -136,6 +148,7 @@ func (t *Tracer) Serve(ctx context.Context) {
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 			defer cancel()
 			flush(last)
+			t.export(last)
 			return
 		}
 	}
@@ -146,7 +159,12 @@ func (t *Tracer) send(ctx context.Context, spans []Span) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.cfg.Endpoint, bytes.NewReader(body))
+	return t.post(ctx, t.cfg.Endpoint, body)
+}
+
+// post sends OTLP to a collector.
+func (t *Tracer) post(ctx context.Context, to string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}

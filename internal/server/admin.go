@@ -25,6 +25,7 @@ type TracesConfig struct {
 	Endpoint string            `yaml:"endpoint"` // base URL of a collector for OTLP over HTTP; "": no traces
 	Headers  map[string]string `yaml:"headers"`  // field: file:PATH or env:NAME
 	Sample   float64           `yaml:"sample"`   // share of exchanges that went well; the others all go
+	Metrics  bool              `yaml:"metrics"`  // OpenTelemetry's metrics of generative AI go to the same collector
 	Trust    bool              `yaml:"trust"`    // a traceparent of the client is the parent of its span
 }
 
@@ -34,7 +35,7 @@ func (s *Server) tracer() (*monitor.Tracer, error) {
 	if c.Endpoint == "" {
 		return nil, nil //nolint:nilnil // no traces is a choice
 	}
-	cfg := monitor.TraceConfig{Endpoint: c.Endpoint, Sample: c.Sample, Headers: map[string]string{}, Log: s.opts.Log}
+	cfg := monitor.TraceConfig{Endpoint: c.Endpoint, Sample: c.Sample, Metrics: c.Metrics, Headers: map[string]string{}, Log: s.opts.Log}
 	for name, ref := range c.Headers {
 		v, err := secret(ref, s.opts.Getenv)
 		if err != nil {
