@@ -245,6 +245,9 @@ func (e *exec) setAttr(s set, name string, v set, n *syntax.Node) {
 			continue
 		}
 		c := e.newCell(o, name)
+		if i.kind == vInst {
+			v = v.via(Attribute, name, e.fr.unit, n)
+		}
 		if i.kind == vInst && e.fr.short == a.g.units[e.fr.unit].Language.Constructor {
 			c.ctor = true
 		}

@@ -231,8 +231,6 @@ func (e *exec) stepped(c *cell, s set) set {
 		via = Constant
 	case objClass:
 		via = Constant
-	case objInst:
-		via = Attribute
 	case objDict, objList, objTuple:
 	default:
 		return s

@@ -180,7 +180,7 @@ func (e *exec) narrow(test *syntax.Node, holds bool) {
 			out.vals = append(out.vals, x)
 		}
 	}
-	if len(out.vals) != len(s.vals) && !out.empty() {
+	if len(out.vals) != len(s.vals) {
 		e.put(r.slot, out)
 	}
 }
