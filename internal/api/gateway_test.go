@@ -188,6 +188,18 @@ func TestExchangeProof(t *testing.T) {
 			t.Errorf("a proof with %s for %s holds", change[1], change[0])
 		}
 	}
+	all := a.Proof.Records
+	for name, some := range map[string][]monitor.Proven{
+		"twice": {all[0], all[0], all[1]}, "first_twice": {all[0], all[1], all[1]}, "turned": {all[1], all[0]}, "end_alone": {all[0]},
+	} {
+		if _, err := (monitor.Receipt{Request: "R0004", Records: some}).Verify(b.Verifier); err == nil {
+			t.Errorf("%s: it holds", name)
+		}
+	}
+	begun, err := monitor.Receipt{Request: "R0004", Records: all[1:]}.Verify(b.Verifier)
+	if err != nil || len(begun) != 1 || begun[0].Step != monitor.Admitted { // who reads it sees that there is no end
+		t.Errorf("the beginning alone: %v %+v", err, begun)
+	}
 	resp, got := b.do("reader", http.MethodGet, "/api/v1/gateway/exchanges/NONE", "")
 	b.want(http.StatusNotFound, "not_found", resp, got)
 }

@@ -332,6 +332,9 @@ func newExchangeVerify(a *app) *cobra.Command {
 			if err := a.printExchange(e, format); err != nil {
 				return err
 			}
+			if e.Records[0].Step == monitor.Admitted {
+				return &exit{exitFindings, errors.New("the proof holds, but shows no end: the exchange ran when it was made, or the end was left out (hint: ask for a new proof)")}
+			}
 			_, err = fmt.Fprintln(a.Stderr, "the proof holds")
 			return err
 		},

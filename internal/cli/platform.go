@@ -122,8 +122,17 @@ Nor has signing in with a provider (OIDC):
 
 func newConfig(a *app) *cobra.Command {
 	var file string
-	check := &cobra.Command{Use: "check FILE", Short: "Check a configuration file", Args: args(cobra.ExactArgs(1)), RunE: func(_ *cobra.Command, x []string) error {
-		cfg, err := a.config(x[0])
+	var checked string
+	check := &cobra.Command{Use: "check [FILE]", Short: "Check a configuration file", Args: args(cobra.MaximumNArgs(1)), RunE: func(_ *cobra.Command, x []string) error {
+		switch {
+		case len(x) == 1 && checked != "":
+			return usage("the file is named twice (hint: give it once, or with --config)")
+		case len(x) == 1:
+			checked = x[0]
+		case checked == "":
+			return usage("no file is named (hint: warden config check FILE)")
+		}
+		cfg, err := a.config(checked)
 		if err != nil {
 			return err
 		}
@@ -146,6 +155,7 @@ func newConfig(a *app) *cobra.Command {
 		return err
 	}}
 	show.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	check.Flags().StringVar(&checked, "config", "", "configuration file (YAML), instead of FILE")
 	return group("config", "Check and print configuration", check, show)
 }
 

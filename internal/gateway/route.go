@@ -417,7 +417,7 @@ func (g *Gateway) ask(ctx context.Context, t *target, now time.Time) admission {
 		dec := g.cfg.Judge.Thing(service(), policy.Use, policy.Resource{Ref: warden.Ref{Kind: policy.KindProvider, ID: t.Provider}, Terms: t.Terms})
 		out := admission{valid: true, at: now, open: dec.Effect == warden.Allow, because: dec.Because}
 		if !out.open {
-			out.reason = "policy does not permit the provider's model " + t.Provider + " (" + strings.Join(dec.Because, ", ") + ")"
+			out.reason = forbidden(t, dec.Because)
 		}
 		return out
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -91,5 +92,30 @@ func (r Receipt) Verify(v note.Verifier) ([]Record, error) {
 		}
 		out = append(out, rec)
 	}
+	if err := r.whole(out); err != nil {
+		return bad(err)
+	}
 	return out, nil
+}
+
+// whole checks that the records are those that one exchange has, each once and
+// the newest first: a refusal, or an end and an admission before it. An admission
+// alone is that of an exchange whose end is not proven: the log does not say that
+// there is none.
+func (r Receipt) whole(recs []Record) error {
+	var steps []string
+	for i, rec := range recs {
+		steps = append(steps, string(rec.Step))
+		if x := r.Records[i]; i > 0 {
+			if newer := r.Records[i-1]; x.Entry > newer.Entry || x.Entry == newer.Entry && x.Index >= newer.Index {
+				return fmt.Errorf("record %d is listed twice, or out of order", i)
+			}
+		}
+	}
+	switch got := strings.Join(steps, " "); got {
+	case "refuse", "admit", "finish admit":
+		return nil
+	default:
+		return fmt.Errorf("the records of one exchange are its refusal, or its end and its admission; these are: %s", got)
+	}
 }

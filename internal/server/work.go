@@ -315,6 +315,9 @@ func (s *Server) ready(ctx context.Context) error {
 	if u := s.gatewayURL.Load(); u != nil && s.opts.Banner != nil {
 		fmt.Fprintf(s.opts.Banner, "gateway  %s/v1\n", *u)
 	}
+	if u := s.adminURL.Load(); u != nil && s.opts.Banner != nil {
+		fmt.Fprintf(s.opts.Banner, "metrics  %s/metrics\n", *u)
+	}
 	if !s.cfg.does(RoleAPI) {
 		return nil
 	}
