@@ -21,6 +21,7 @@ import (
 	"github.com/modelwarden/warden/internal/chat/dialect"
 	"github.com/modelwarden/warden/internal/chat/dialects"
 	"github.com/modelwarden/warden/internal/chat/translate"
+	"github.com/modelwarden/warden/internal/gateway/framing"
 	"github.com/modelwarden/warden/internal/policy"
 )
 
@@ -36,11 +37,13 @@ func (g *Gateway) Handler() http.Handler {
 		}
 		// The deadline of the request before on this connection may still hold.
 		rc.SetWriteDeadline(begun.Add(maxExchange + bodyTime)) //nolint:errcheck // shows when an answer is written
+		both := false
 		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 			// It may have named a length, too, which the server drops unseen: what
 			// follows on this connection is not read, for somebody in between may
 			// have taken it for this body. See RFC 9112, section 6.1.
 			w.Header().Set("Connection", "close")
+			both = framing.Both(r.Context())
 		}
 		path, query, _ := strings.Cut(r.RequestURI, "?")
 		x := &exchange{id: rand.Text(), w: w, r: r, rc: rc, begun: begun, started: g.cfg.Now()}
@@ -52,6 +55,10 @@ func (g *Gateway) Handler() http.Handler {
 		var known bool
 		if x.dialect, x.to, known = dialects.Match(g.spoken(), r.Method, path, query, r.Header.Get); !known {
 			g.unknown(x, path, query)
+			return
+		}
+		if both {
+			g.refuse(x, refusal{status: http.StatusBadRequest, code: "invalid_request", message: "the request names a length and a transfer encoding"})
 			return
 		}
 		if g.loops(r.Header) {

@@ -30,6 +30,7 @@ import (
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/gateway"
 	"github.com/modelwarden/warden/internal/gateway/deadline"
+	"github.com/modelwarden/warden/internal/gateway/framing"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
@@ -347,6 +348,8 @@ func (s *Server) listen(ctx context.Context) (out []serving, err error) {
 			if c != nil {
 				l = tls.NewListener(l, c)
 				base = strings.Replace(base, "http://", "https://", 1)
+			} else {
+				l = framing.Listener(l)
 			}
 		}
 		url.Store(&base)
@@ -393,6 +396,7 @@ func (s *Server) httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
 		Protocols: protocols,
 		Handler:   h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ConnContext: framing.Context,
 		BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 		ErrorLog:    slog.NewLogLogger(s.opts.Log.Handler(), slog.LevelWarn), // panics of handlers, too
 	}
