@@ -52,6 +52,8 @@ type exchange struct {
 	end    string // how it ended
 	status int
 	sent   int64 // bytes of the answer
+	unsent bool  // some of them wait to be flushed
+	gone   error // of flushing them
 	said   int64 // bytes of text that the model said
 	usage  chat.Usage
 	// counted: usage is the upstream's word.

@@ -203,7 +203,7 @@ func (g *Gateway) forward(ctx context.Context, x *exchange) {
 		// It speaks of the route's credential, not of the client's.
 		g.bad(x, fmt.Errorf("upstream refuses the credential of the route (status %d)", resp.StatusCode))
 	case resp.StatusCode == http.StatusOK && x.comesInPieces(mediaType):
-		stream, err := x.target.dialect.Stream(x.asked, mediaType, resp.Body)
+		stream, err := x.target.dialect.Stream(x.asked, mediaType, eager{resp.Body, x})
 		if err != nil {
 			g.bad(x, err)
 			return

@@ -21,7 +21,35 @@ var (
 	errOverrun = errors.New("the answer passed its reservation")
 )
 
-// stream passes an answer that comes in pieces, flushing after each. It ends
+// An eager body lets the client have all that was written for it before it waits
+// for more of the upstream: pieces that came together go out together, and none
+// waits for one that is yet to come.
+type eager struct {
+	io.Reader
+	x *exchange
+}
+
+// Read implements [io.Reader].
+func (e eager) Read(p []byte) (int, error) {
+	if err := e.x.flush(); err != nil {
+		return 0, err
+	}
+	return e.Reader.Read(p)
+}
+
+// flush sends what was written.
+func (x *exchange) flush() error {
+	if !x.unsent {
+		return nil
+	}
+	x.unsent = false
+	if err := x.rc.Flush(); err != nil {
+		x.gone = fmt.Errorf("%w: %w", errGone, err)
+	}
+	return x.gone
+}
+
+// stream passes an answer that comes in pieces, as they come. It ends
 // well only with the dialect's own end. One that breaks off, or whose model is
 // withdrawn meanwhile, ends with an error event and a broken connection, so that
 // no client takes it for whole. One that a guard denies ends as the dialect ends
@@ -55,6 +83,10 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 		}
 	}
 	out.finish()
+	x.flush() //nolint:errcheck // it is in gone
+	if x.gone != nil {
+		err = x.gone
+	}
 	switch {
 	case err == nil:
 		x.end = "complete"
@@ -62,7 +94,7 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 	case errors.Is(err, errBlocked):
 		x.end = "denied"
 		x.route.blocked.Add(1)
-		if werr := out.write(out.denied()); werr != nil {
+		if werr := errors.Join(out.write(out.denied()), x.flush()); werr != nil {
 			panic(http.ErrAbortHandler)
 		}
 		return
@@ -80,6 +112,7 @@ func (g *Gateway) stream(ctx context.Context, x *exchange, header http.Header, i
 	}
 	g.cfg.Log.WarnContext(ctx, "stream cut", slog.String("route", x.route.Name), slog.String("request", x.id), slog.Any("error", err))
 	out.write(out.failed(dialect.Problem{Status: http.StatusBadGateway, Code: x.end, Message: "the stream was cut: " + cutText(err)})) //nolint:errcheck // it is cut in any case
+	x.flush()                                                                                                                          //nolint:errcheck // as above
 	panic(http.ErrAbortHandler)                                                                                                        // the connection breaks: no clean end
 }
 
@@ -123,7 +156,8 @@ func cutText(err error) string {
 	return dialect.ErrShort.Error()
 }
 
-// write writes to the client at once.
+// write writes to the client: at once if a guard works on what comes next, which
+// can take its time, else before the upstream is waited for.
 func (r *relay) write(b []byte) error {
 	if len(b) == 0 {
 		return nil
@@ -135,8 +169,11 @@ func (r *relay) write(b []byte) error {
 	if _, err := x.w.Write(b); err != nil {
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
-	if err := x.rc.Flush(); err != nil {
-		return fmt.Errorf("%w: %w", errGone, err)
+	x.unsent = true
+	if r.guard != nil {
+		if err := x.flush(); err != nil {
+			return err
+		}
 	}
 	x.sent += int64(len(b))
 	x.hears(monitor.Redacted, b)
