@@ -36,7 +36,6 @@ type analysis struct {
 
 	classList []*class
 	extStars  map[*frame]string // by module: the outside one that it imports with *
-	bases     int               // counts changes of bases
 	depth     int               // of frames that run
 	records   map[*frame]*record
 	spans     map[int][]*frame // functions, by unit

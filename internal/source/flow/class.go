@@ -39,7 +39,7 @@ func (e *exec) defineClass(n *syntax.Node) {
 		more, changed := c.bases[i].join(s.plain())
 		if changed {
 			c.bases[i] = more
-			a.bases++
+			c.forget()
 			a.wake(c.basesAt)
 		}
 	}
@@ -68,36 +68,45 @@ func (e *exec) defineClass(n *syntax.Node) {
 }
 
 // order returns the classes in which an attribute of c is looked up: C3, and
-// where that does not exist, depth first.
+// where that does not exist, depth first. In a circle of bases, which no
+// program has that runs, some are left out.
 func (a *analysis) order(c *class) []mroEntry {
-	if c.mroAt == a.bases {
-		return c.mro
+	if c.mro == nil {
+		c.mro = a.linear(c, 0)
 	}
-	c.mroAt = a.bases
-	c.mro = a.linear(c, map[*class]bool{}, 0)
 	return c.mro
 }
 
-func (a *analysis) linear(c *class, open map[*class]bool, depth int) []mroEntry {
-	if open[c] || depth > 64 {
+// forget drops the order of a class, and of those that extend it.
+func (c *class) forget() {
+	if c.mro == nil {
+		return
+	}
+	c.mro = nil
+	for _, s := range c.subs {
+		s.forget()
+	}
+}
+
+func (a *analysis) linear(c *class, depth int) []mroEntry {
+	if c.open || depth > 64 {
 		return nil
 	}
-	open[c] = true
-	defer delete(open, c)
+	c.open = true
+	defer func() { c.open = false }()
 	var lists [][]mroEntry
 	var direct []mroEntry
 	for _, b := range c.bases {
 		for _, x := range b.vals {
 			switch i := a.info(x.v); i.kind {
 			case vClass:
-				l := i.cls.mro
-				if i.cls.mroAt != a.bases {
-					l = a.linear(i.cls, open, depth+1)
-					if depth == 0 || len(open) == 1 {
-						i.cls.mro, i.cls.mroAt = l, a.bases
-					}
+				if i.cls.mro == nil && !i.cls.open {
+					i.cls.mro = a.linear(i.cls, depth+1)
 				}
-				if len(l) > 0 {
+				if !slices.Contains(i.cls.subs, c) {
+					i.cls.subs = append(i.cls.subs, c)
+				}
+				if l := i.cls.mro; len(l) > 0 && i.cls != c {
 					lists = append(lists, l)
 					direct = append(direct, mroEntry{cls: i.cls})
 				}
@@ -118,7 +127,7 @@ func (a *analysis) linear(c *class, open map[*class]bool, depth int) []mroEntry 
 	}
 	lists = append(lists, direct)
 	out := []mroEntry{{cls: c}}
-	for len(out) < maxBases {
+	for len(out) < maxBases && a.step() {
 		lists = slices.DeleteFunc(lists, func(l []mroEntry) bool { return len(l) == 0 })
 		if len(lists) == 0 {
 			break
@@ -133,7 +142,12 @@ func (a *analysis) linear(c *class, open map[*class]bool, depth int) []mroEntry 
 		}
 		out = append(out, next)
 		for i, l := range lists {
-			lists[i] = slices.DeleteFunc(slices.Clone(l), func(m mroEntry) bool { return m == next })
+			switch {
+			case l[0] == next:
+				lists[i] = l[1:]
+			case slices.Contains(l, next):
+				lists[i] = slices.DeleteFunc(slices.Clone(l), func(m mroEntry) bool { return m == next })
+			}
 		}
 	}
 	return out

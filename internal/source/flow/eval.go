@@ -286,7 +286,7 @@ func (e *exec) list(n *syntax.Node) set {
 		k = objSet
 	default:
 	}
-	o := e.a.object(k, n, e.fr.unit, nil)
+	o := e.fresh(k, n)
 	at := 0
 	for _, x := range n.Kids {
 		if x == nil {
@@ -304,6 +304,18 @@ func (e *exec) list(n *syntax.Node) set {
 		}
 	}
 	return one(e.a.intern(info{kind: vList, obj: o}), (*step)(nil).then(Literal, "", e.fr.unit, n))
+}
+
+// fresh returns the object of a literal, without what an earlier run of the
+// frame put there.
+func (e *exec) fresh(k objKind, n *syntax.Node) *object {
+	o := e.a.object(k, n, e.fr.unit, nil)
+	for _, key := range o.keys {
+		if c := o.cells[key]; len(c.parts) > 0 {
+			e.writeCell(c, set{})
+		}
+	}
+	return o
 }
 
 // spread appends the members of s to o; it returns the next place, or -1 if
@@ -363,13 +375,17 @@ func (e *exec) newCell(o *object, key string) *cell {
 	}
 	c := o.cell(e.a, key)
 	if o.any != nil {
-		e.a.wake(o.any)
+		for _, r := range o.any.readers {
+			if r != e.fr || r.node != nil {
+				e.a.enqueue(r)
+			}
+		}
 	}
 	return c
 }
 
 func (e *exec) dict(n *syntax.Node) set {
-	o := e.a.object(objDict, n, e.fr.unit, nil)
+	o := e.fresh(objDict, n)
 	for i := 0; i+1 < len(n.Kids); i += 2 {
 		if !e.a.step() {
 			break

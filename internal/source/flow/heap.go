@@ -140,8 +140,12 @@ func (a *analysis) write(fr *frame, c *cell, s set) {
 			a.enqueue(r)
 		}
 	}
-	if c.obj != nil && c.obj.any != nil {
-		a.wake(c.obj.any)
+	if c.obj != nil && c.obj.any != nil && len(c.all.vals) == len(s.vals) { // it had nothing before
+		for _, r := range c.obj.any.readers {
+			if r != fr || fr.node != nil {
+				a.enqueue(r)
+			}
+		}
 	}
 }
 

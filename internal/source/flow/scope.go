@@ -106,7 +106,8 @@ type class struct {
 	basesAt *cell // changes with bases
 	insts   []val
 	mro     []mroEntry
-	mroAt   int
+	subs    []*class
+	open    bool     // its order is being found
 	escapes []*frame // who hands it, or an object of it, to someone unseen
 }
 
@@ -357,7 +358,7 @@ func (b *binder) class(n *syntax.Node, s *scope) {
 	b.bind(s, n.Text)
 	b.list(n.Decorators(), s)
 	b.node(n.Kid(1), s)
-	c := &class{name: s.name + "." + n.Text, node: n, unit: b.unit, mroAt: -1}
+	c := &class{name: s.name + "." + n.Text, node: n, unit: b.unit}
 	c.obj = b.a.newObject(objClass, n, b.unit)
 	c.basesAt = b.a.newCell()
 	in := b.scope(classScope, c.name, s, s.fr)
