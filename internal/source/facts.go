@@ -1,14 +1,31 @@
 package source
 
 import (
+	"cmp"
 	"context"
+	"path"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/modelwarden/warden/internal/source/config"
+	"github.com/modelwarden/warden/internal/source/flow"
+	"github.com/modelwarden/warden/internal/source/recognise"
+	"github.com/modelwarden/warden/internal/source/sight"
+	"github.com/modelwarden/warden/rules"
 )
 
-// facts are what the files that are no code say, brought together.
+// facts are what the files that are no code say, and what was computed.
 type facts struct {
 	docs []placed
+
+	once  sync.Once
+	graph *flow.Graph
+	reach *flow.Reach
+	rows  *recognise.Rows
+	err   error
+	mu    sync.Mutex // guards seen, and the graph while it is asked
+	seen  []sight.Sighting
 }
 
 type placed struct {
@@ -25,4 +42,228 @@ func (f *facts) add(d *config.Doc, file *File) {
 // other reads the languages that have no reader here yet.
 func (r *reader) other(_ context.Context, f *File, _ []byte) {
 	r.status(f.Lang, 0, "not_examined", "no reader for this language")
+}
+
+// Flow returns the call graph of the tree's code, and what can be reached in it.
+// It is computed at the first call; ctx bounds that.
+func (t *Tree) Flow(ctx context.Context) (*flow.Graph, *flow.Reach) {
+	t.facts.once.Do(func() { t.analyse(ctx) })
+	return t.facts.graph, t.facts.reach
+}
+
+func (t *Tree) analyse(ctx context.Context) {
+	env := map[string][]flow.Given{}
+	for name, vs := range t.Env() {
+		for _, v := range vs {
+			if !v.Default {
+				env[name] = append(env[name], flow.Given{Text: v.Value, Path: v.At.Path, Line: v.At.Line})
+			}
+		}
+	}
+	t.facts.graph = flow.Analyse(ctx, t.units(), flow.PythonLibrary(), flow.Options{Environment: env, File: t.data})
+	if err := t.facts.graph.Incomplete; err != nil {
+		t.Statuses = append(t.Statuses, Status{Reader: "source/flow", State: "partial", Detail: err.Error()})
+	}
+	entries := t.entries()
+	t.facts.reach = t.facts.graph.Reach(entries)
+}
+
+// entries are where programs begin: what the code itself says, what
+// configurations name, and, if that gives no program, the surface of a library.
+func (t *Tree) entries() []flow.Entry {
+	g := t.facts.graph
+	out := g.Entries()
+	for _, d := range t.facts.docs {
+		for _, e := range d.doc.Entries {
+			name := e.Module
+			if name == "" {
+				p := e.Path
+				if d.file != nil {
+					p = path.Join(path.Dir(d.file.Path), p)
+				}
+				name = strings.ReplaceAll(strings.TrimSuffix(p, path.Ext(p)), "/", ".")
+			}
+			if e.Func != "" {
+				if f, ok := g.Lookup(name + ":" + e.Func); ok {
+					out = append(out, flow.Entry{Func: f, Kind: "program", Name: e.Via})
+				}
+			}
+			if f, ok := g.Lookup(name); ok {
+				out = append(out, flow.Entry{Func: f, Kind: "program", Name: e.Via})
+			}
+		}
+	}
+	for _, e := range out {
+		if !e.Test && !e.Possibly {
+			return out
+		}
+	}
+	return append(out, g.Surface()...)
+}
+
+// units are the files of code as modules, in the order of their paths.
+func (t *Tree) units() []flow.Unit {
+	var out []flow.Unit
+	for _, f := range t.Files {
+		if f.Syntax == nil {
+			continue
+		}
+		var l *flow.Language
+		switch f.Lang {
+		case Python, Notebook:
+			l = flow.Python()
+		default:
+			continue
+		}
+		name := strings.TrimSuffix(f.Path, path.Ext(f.Path))
+		pkg := path.Base(name) == "__init__"
+		if pkg {
+			name = strings.TrimSuffix(strings.TrimSuffix(name, "__init__"), "/")
+		}
+		out = append(out, flow.Unit{
+			Name: strings.ReplaceAll(name, "/", "."), Path: f.Path, Package: pkg, Notebook: f.Lang == Notebook,
+			Language: l, File: f.Syntax,
+		})
+	}
+	return out
+}
+
+// data gives the content of a configuration file that a program opens, if one
+// file of the tree has that name.
+func (t *Tree) data(name string) (flow.Data, bool) {
+	name = strings.TrimPrefix(path.Clean(strings.ReplaceAll(name, `\`, "/")), "/")
+	var best *placed
+	for i := range t.facts.docs {
+		d := &t.facts.docs[i]
+		if d.doc.Value == nil || d.file == nil {
+			continue
+		}
+		if d.file.Path == name || strings.HasSuffix(d.file.Path, "/"+name) || strings.HasPrefix(name, "*") && strings.HasSuffix(d.file.Path, strings.TrimLeft(name, "*/")) && len(strings.TrimLeft(name, "*/")) > 3 {
+			if best == nil || len(d.file.Path) < len(best.file.Path) {
+				best = d
+			}
+		}
+	}
+	if best == nil {
+		return flow.Data{}, false
+	}
+	return toData(best.doc.Value, best.file.Path), true
+}
+
+func toData(v *config.Value, file string) flow.Data {
+	d := flow.Data{Text: v.Text, Path: file, Line: v.Line}
+	switch v.Kind {
+	case config.String:
+		d.Kind = flow.String
+	case config.Number:
+		d.Kind = flow.Number
+	case config.Bool:
+		d.Kind = flow.Bool
+		d.Text = "False"
+		if v.Text == "true" {
+			d.Text = "True"
+		}
+	case config.List:
+		d.Kind = flow.List
+	case config.Map:
+		d.Kind, d.Keys = flow.Dict, v.Keys
+	default:
+		d.Kind = flow.None
+	}
+	for _, k := range v.Kids {
+		d.Items = append(d.Items, toData(k, file))
+	}
+	return d
+}
+
+// Env returns the variables that files of the tree set, by name.
+func (t *Tree) Env() map[string][]config.Variable {
+	out := map[string][]config.Variable{}
+	for _, d := range t.facts.docs {
+		for _, v := range d.doc.Env {
+			out[v.Name] = append(out[v.Name], v)
+		}
+	}
+	return out
+}
+
+// Packages returns what manifests and lock files declare, sorted.
+func (t *Tree) Packages() []config.Package {
+	var out []config.Package
+	for _, d := range t.facts.docs {
+		out = append(out, d.doc.Packages...)
+	}
+	slices.SortFunc(out, func(a, b config.Package) int {
+		return cmp.Or(cmp.Compare(a.Ecosystem, b.Ecosystem), cmp.Compare(a.Name, b.Name), cmp.Compare(a.At.Path, b.At.Path), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.Version, b.Version))
+	})
+	return out
+}
+
+// Sightings returns what of AI is in the tree, merged and sorted. It is computed
+// at the first call; ctx bounds that. The error is that of a catalogue that
+// cannot be read.
+func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
+	g, reach := t.Flow(ctx)
+	t.facts.mu.Lock()
+	defer t.facts.mu.Unlock()
+	if t.facts.seen != nil || t.facts.err != nil {
+		return t.facts.seen, t.facts.err
+	}
+	cat, err := rules.LoadCatalogue()
+	if err == nil {
+		t.facts.rows, err = recognise.Compile(cat)
+	}
+	if err != nil {
+		t.facts.err = err
+		return nil, err
+	}
+	paths := map[string]bool{}
+	byPath := map[string]*File{}
+	for _, f := range t.Files {
+		byPath[f.Path] = f
+		for p := f.Path; p != "." && !paths[p]; p = path.Dir(p) {
+			paths[p] = true
+		}
+	}
+	scope := func(p string) sight.Scope {
+		if f := byPath[p]; f != nil {
+			return f.Scope
+		}
+		return scopeOf(p)
+	}
+	seen := t.facts.rows.Calls(ctx, recognise.Input{
+		Graph: g, Reach: reach, Scope: scope, Packages: t.Packages(), Env: t.Env(),
+		Cells: func(p string) []int {
+			if f := byPath[p]; f != nil {
+				return f.Cells
+			}
+			return nil
+		},
+		Exists: func(p string) bool { return paths[path.Clean(p)] },
+	})
+	for _, d := range t.facts.docs {
+		seen = append(seen, d.doc.Sightings...)
+	}
+	t.facts.seen = sight.Merge(append(seen, t.weights()...))
+	if t.facts.seen == nil {
+		t.facts.seen = []sight.Sighting{}
+	}
+	return t.facts.seen, nil
+}
+
+// weights are the files that may hold a model. Whether they do, whoever reads
+// them must tell.
+func (t *Tree) weights() []sight.Sighting {
+	var out []sight.Sighting
+	for _, f := range t.Files {
+		if f.Lang != Weights {
+			continue
+		}
+		s := sight.Sighting{Kind: sight.ModelFile, Name: f.Path, State: sight.ConfigOnly, Scope: f.Scope, Digest: f.Digest, Size: f.Size, Evidence: []sight.Place{{Path: f.Path}}}
+		if f.Pointer {
+			s.Note = "Git LFS pointer"
+		}
+		out = append(out, s)
+	}
+	return out
 }

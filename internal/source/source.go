@@ -118,7 +118,7 @@ type Tree struct {
 	Left     []string // folders that hold the code of others and were not looked into: node_modules, virtual environments; sorted
 	Bytes    int64    // of source that was read
 
-	facts   facts
+	facts facts
 }
 
 // scopeOf tells from a path what a file is for.

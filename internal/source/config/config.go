@@ -60,6 +60,8 @@ type Value struct {
 	Line int
 	Keys []string // of a map, in the order of the file
 	Kids []*Value // of a list or map
+
+	index map[string]int // of a map with many members
 }
 
 // A ValueKind says what a [Value] is.
@@ -80,10 +82,89 @@ func (v *Value) Get(key string) *Value {
 	if v == nil || v.Kind != Map {
 		return nil
 	}
+	if len(v.Keys) > 16 && len(v.index) != 0 {
+		if i, ok := v.index[key]; ok {
+			return v.Kids[i]
+		}
+		return nil
+	}
 	for i, k := range v.Keys {
 		if k == key {
 			return v.Kids[i]
 		}
 	}
 	return nil
+}
+
+// At goes down members by name; "*" is not special. It returns nil where one is missing.
+func (v *Value) At(path ...string) *Value {
+	for _, p := range path {
+		v = v.Get(p)
+	}
+	return v
+}
+
+// put adds a member. Of two with one name the first counts.
+func (v *Value) put(key string, kid *Value) {
+	v.Keys, v.Kids = append(v.Keys, key), append(v.Kids, kid)
+	if len(v.Keys) <= 16 {
+		return
+	}
+	if v.index == nil {
+		v.index = make(map[string]int, 64)
+		for i, k := range v.Keys {
+			if _, ok := v.index[k]; !ok {
+				v.index[k] = i
+			}
+		}
+		return
+	}
+	if _, ok := v.index[key]; !ok {
+		v.index[key] = len(v.Keys) - 1
+	}
+}
+
+// text returns the text of a scalar, or "".
+func (v *Value) text() string {
+	if v == nil || v.Kind == List || v.Kind == Map {
+		return ""
+	}
+	return v.Text
+}
+
+// line returns where v stands; 0 for nil.
+func (v *Value) line() int {
+	if v == nil {
+		return 0
+	}
+	return v.Line
+}
+
+// each calls f for every member of a map, or element of a list with "".
+func (v *Value) each(f func(key string, kid *Value)) {
+	if v == nil {
+		return
+	}
+	for i, k := range v.Kids {
+		if v.Kind == Map {
+			f(v.Keys[i], k)
+		} else {
+			f("", k)
+		}
+	}
+}
+
+// walk calls f for v and everything below, with the names that lead there.
+func (v *Value) walk(path []string, f func(path []string, v *Value)) {
+	if v == nil || len(path) > maxDepth {
+		return
+	}
+	f(path, v)
+	for i, k := range v.Kids {
+		key := ""
+		if v.Kind == Map {
+			key = v.Keys[i]
+		}
+		k.walk(append(path, key), f)
+	}
 }

@@ -235,7 +235,9 @@ func (s *Sighting) tidy() {
 	slices.SortFunc(s.Flags, func(a, b Flag) int {
 		return cmp.Or(cmp.Compare(a.Flag, b.Flag), ComparePlaces(a.At, b.At), compareBool(a.Conditional, b.Conditional))
 	})
-	s.Flags = slices.CompactFunc(s.Flags, func(a, b Flag) bool { return a.Flag == b.Flag && a.At.Path == b.At.Path && a.At.Line == b.At.Line && a.At.Cell == b.At.Cell })
+	s.Flags = slices.CompactFunc(s.Flags, func(a, b Flag) bool {
+		return a.Flag == b.Flag && a.At.Path == b.At.Path && a.At.Line == b.At.Line && a.At.Cell == b.At.Cell
+	})
 	slices.SortFunc(s.Links, func(a, b Link) int {
 		return cmp.Or(cmp.Compare(a.Relation, b.Relation), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Provider, b.Provider), cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Name, b.Name))
 	})
