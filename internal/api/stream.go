@@ -129,7 +129,7 @@ func (s *service) streamEvents(ctx context.Context, in *streamInput) (*huma.Stre
 	default:
 		return nil, s.fail(&warden.Error{Code: warden.CodeUnavailable, Message: fmt.Sprintf("%d streams of events are open", streamsAtOnce), Hint: "close one, or read with follow=false"})
 	}
-	return &huma.StreamResponse{Body: func(hc huma.Context) {
+	return &huma.StreamResponse{Body: func(hc huma.Context) { //nolint:contextcheck // it is that of the request, which huma hands over
 		defer func() { <-s.streaming }()
 		r, w := humago.Unwrap(hc)
 		f.w, f.rc = w, http.NewResponseController(w)
@@ -245,7 +245,7 @@ func (f *feed) entry(ctx context.Context, e audit.Entry) error {
 
 // exchange sends what a record says, if somebody should hear of it.
 func (f *feed) exchange(entry uint64, line int, r *monitor.Record) {
-	kind := ""
+	var kind string
 	switch {
 	case r.Step == monitor.Admitted || line <= f.line:
 		return

@@ -101,7 +101,7 @@ func TestBeside(t *testing.T) {
 				t.Errorf("got %d, want that it is refused", status)
 			}
 			for i := range c.say {
-				c.say[i] = strings.NewReplacer(leaked, "the weather", half, "the wea", rest, "ther").Replace(c.say[i])
+				c.say[i] = strings.NewReplacer(leaked, "the weather", half, "the weat", rest, "her").Replace(c.say[i])
 			}
 			up.says(c.form, c.say...)
 			if _, text, err := b.send(key, c.path, c.ask); err != nil || text != strings.Join(c.say, "") {

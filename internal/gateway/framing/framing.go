@@ -121,17 +121,13 @@ func (c *conn) piece(b []byte) {
 	if c.past {
 		return
 	}
-	colon := bytes.IndexByte(b, ':')
-	name := b
-	if colon >= 0 {
-		name = b[:colon]
-	}
+	name, _, colon := bytes.Cut(b, []byte(":"))
 	if len(c.name)+len(name) > maxName {
 		c.past = true
 		return
 	}
 	c.name = append(c.name, name...)
-	if colon < 0 {
+	if !colon {
 		return
 	}
 	c.past = true
