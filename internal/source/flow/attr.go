@@ -49,7 +49,7 @@ func (e *exec) attrOf(x entry, name string, n *syntax.Node) set {
 	case vPartial:
 		switch name {
 		case "func":
-			return e.readCell(i.obj.cell(a, "func"))
+			return e.readCell(i.obj.cell("func"))
 		case "keywords":
 			return unknown()
 		}
@@ -89,7 +89,7 @@ func (e *exec) attrOf(x entry, name string, n *syntax.Node) set {
 
 func (e *exec) instAttr(x entry, i info, name string, n *syntax.Node) set {
 	a := e.a
-	c := i.obj.cell(a, name)
+	c := i.obj.cell(name)
 	own := e.readCell(c)
 	if at, ok := e.cells[c]; ok && e.st[at].def && !i.obj.summary {
 		return own
@@ -162,7 +162,7 @@ func (e *exec) superAttr(i info, name string) set {
 	if name == "__init__" {
 		path = ext + "." + name
 	}
-	v, okay := a.ext(path, recv.node, int(recv.unit))
+	v, okay := a.ext(path, recv.node, recv.unit)
 	if !okay {
 		return unknown()
 	}
@@ -199,7 +199,7 @@ func (e *exec) funcAttr(x entry, i info, name string) set {
 	if i.fr.attrs == nil {
 		i.fr.attrs = a.newObject(objFunc, i.fr.node, i.fr.unit)
 	}
-	return e.readCell(i.fr.attrs.cell(a, name))
+	return e.readCell(i.fr.attrs.cell(name))
 }
 
 // wrappedCalls are methods by which an outside wrapper calls its function.
@@ -269,7 +269,7 @@ func (e *exec) setter(f set, x entry, v set) bool {
 		switch i.kind {
 		case vProperty:
 			done = true
-			for _, g := range e.readCell(i.obj.cell(e.a, "set")).vals {
+			for _, g := range e.readCell(i.obj.cell("set")).vals {
 				e.callValue(g, &args{pos: []set{recv, v}}, nil, true)
 			}
 		case vInst:

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/syntax"
@@ -70,7 +71,7 @@ func (e *exec) wrapBuiltin(name string, s set, n *syntax.Node) set {
 			out = out.or(one(a.intern(info{kind: vClassFn, fr: i.fr}), nil))
 		case "property":
 			o := a.object(objProperty, n, e.fr.unit, i.fr)
-			e.addCell(o.cell(a, "get"), set{vals: []entry{x}})
+			e.addCell(o.cell("get"), set{vals: []entry{x}})
 			out = out.or(one(a.intern(info{kind: vProperty, obj: o}), nil))
 		default:
 			out = out.or(set{vals: []entry{x}})
@@ -97,7 +98,7 @@ func (e *exec) decorateOutside(i info, s set, n *syntax.Node, fr *frame) set {
 	for _, x := range s.vals {
 		if f := a.info(x.v); f.kind == vFunc {
 			f.fr.escapes = true
-			if p := path + "()"; len(f.fr.wrapped) < 8 && !contains(f.fr.wrapped, p) {
+			if p := path + "()"; len(f.fr.wrapped) < 8 && !slices.Contains(f.fr.wrapped, p) {
 				f.fr.wrapped = append(f.fr.wrapped, p)
 				f.fr.handedBy(e.fr)
 			}
@@ -167,15 +168,6 @@ func (e *exec) optional(s set, n *syntax.Node) set {
 		return s
 	}
 	return s.via(OptionDefault, "", e.fr.unit, n)
-}
-
-func contains(l []string, s string) bool {
-	for _, x := range l {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func (e *exec) builtinName(name string) string {
@@ -369,7 +361,7 @@ func (e *exec) makeProperty(ar *args, n *syntax.Node) set {
 	o := e.a.object(objProperty, n, e.fr.unit, nil)
 	for i, k := range []string{"get", "set", "del"} {
 		if s, _, ok := ar.get(i, "f"+k); ok {
-			e.addCell(o.cell(e.a, k), s)
+			e.addCell(o.cell(k), s)
 		}
 	}
 	return one(e.a.intern(info{kind: vProperty, obj: o}), nil)
@@ -407,6 +399,7 @@ func (e *exec) callable(s set) bool {
 			return true
 		case vInst:
 			return true
+		default:
 		}
 	}
 	return false
@@ -449,14 +442,12 @@ func (e *exec) sequence(name string, ar *args, n *syntax.Node) set {
 	switch name {
 	case "enumerate", "zip":
 		t := a.object(objTuple, n, e.fr.unit, name)
-		at := 0
 		if name == "enumerate" {
 			e.addCell(e.newCell(t, "i:0"), one(a.common.number, nil))
-			at = 1
 			e.addCell(e.newCell(t, "i:1"), e.iterate(first, n))
 		} else {
 			for i, p := range ar.pos {
-				e.addCell(e.newCell(t, "i:"+strings.TrimSpace(itoa(i+at))), e.iterate(p, n))
+				e.addCell(e.newCell(t, "i:"+itoa(i)), e.iterate(p, n))
 			}
 		}
 		e.addCell(e.newCell(o, star), one(a.intern(info{kind: vList, obj: t}), nil))

@@ -53,6 +53,9 @@ func (ar *args) get(i int, name string) (set, *syntax.Node, bool) {
 
 func (e *exec) args(kids []*syntax.Node) *args {
 	ar := &args{}
+	if len(kids) > 0 {
+		ar.pos, ar.nodes = make([]set, 0, len(kids)), make([]*syntax.Node, 0, len(kids))
+	}
 	for _, k := range kids {
 		if k == nil {
 			continue
@@ -237,7 +240,6 @@ func (e *exec) callObject(x entry, i info, ar *args, n *syntax.Node) set {
 }
 
 func (e *exec) callPartial(o *object, ar *args, n *syntax.Node) set {
-	a := e.a
 	full := &args{more: ar.more, kwMore: ar.kwMore}
 	e.readAny(o)
 	for i := 0; o.peek("i:"+strconv.Itoa(i)) != nil; i++ {
@@ -256,7 +258,7 @@ func (e *exec) callPartial(o *object, ar *args, n *syntax.Node) set {
 		e.rec.calls[n] = full
 	}
 	out := set{}
-	for _, f := range e.readCell(o.cell(a, "func")).vals {
+	for _, f := range e.readCell(o.cell("func")).vals {
 		out = out.or(e.callValue(f, full, n, n == nil))
 	}
 	return out
@@ -296,19 +298,12 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 	has := make([]bool, len(fr.params))
 	at := 0
 	next := func(s set, node *syntax.Node, self bool) {
-		for ; at < len(fr.params); at++ {
-			p := &fr.params[at]
-			if p.flag&(syntax.KwOnly|syntax.TwoStars|syntax.OneStar) != 0 {
-				return
-			}
-			has[at] = true
-			given[at] = s
-			if e.hand(p, s, node, self) {
-				changed = true
-			}
-			at++
+		if at >= len(fr.params) || fr.params[at].flag&(syntax.KwOnly|syntax.TwoStars|syntax.OneStar) != 0 {
 			return
 		}
+		has[at], given[at] = true, s
+		changed = e.hand(&fr.params[at], s, node, self) || changed
+		at++
 	}
 	restAt := slices.IndexFunc(fr.params, func(p param) bool { return p.flag&syntax.OneStar != 0 })
 	n := 0
@@ -371,12 +366,15 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 
 // hand joins an argument into a parameter.
 func (e *exec) hand(p *param, s set, n *syntax.Node, self bool) bool {
-	s = s.plain()
 	fresh := set{unknown: s.unknown}
 	for _, x := range s.vals {
-		if !p.given.has(x) {
+		x.from = 0
+		if !p.given.has(x) && !fresh.has(x) {
 			fresh.vals = append(fresh.vals, x)
 		}
+	}
+	if len(fresh.vals) == 0 && (!s.unknown || p.given.unknown) {
+		return false
 	}
 	if len(fresh.vals) > 0 && !self && n != nil {
 		fresh = fresh.via(Caller, p.name, e.fr.unit, n)
@@ -411,7 +409,7 @@ func (a *analysis) callUnknown(fr *frame) {
 		p.omitted = true
 		p.given.unknown = true
 		if p.rest != nil {
-			a.write(nil, p.rest.cell(a, star), unknown())
+			a.write(nil, p.rest.cell(star), unknown())
 		}
 	}
 	a.run(fr)

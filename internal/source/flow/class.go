@@ -54,8 +54,8 @@ func (e *exec) defineClass(n *syntax.Node) {
 	for i, d := range ds {
 		decs[i] = e.eval(d)
 	}
-	for i := len(ds) - 1; i >= 0; i-- {
-		s = e.decorate(decs[i], s, ds[i], nil)
+	for i, d := range slices.Backward(ds) {
+		s = e.decorate(decs[i], s, d, nil)
 	}
 	e.assignName(n.Text, s, n)
 	for _, b := range c.bases {
@@ -184,7 +184,7 @@ func (e *exec) find(c *class, name string, after *class) (s set, ext string, ok 
 			e.readAny(m.cls.obj)
 			continue
 		}
-		s = e.readCell(m.cls.obj.cell(e.a, name))
+		s = e.readCell(m.cls.obj.cell(name))
 		if !s.empty() {
 			return s, "", true
 		}
@@ -212,9 +212,9 @@ func (a *analysis) instance(c *class, n *syntax.Node, unit int) val {
 			a.objects[key] = o
 		}
 	}
-	v := a.intern(info{kind: vInst, obj: o, cls: c, node: n, unit: int32(unit)})
+	v := a.intern(info{kind: vInst, obj: o, cls: c, node: n, unit: unit})
 	if o.summary {
-		v = a.intern(info{kind: vInst, obj: o, cls: c, node: o.node, unit: int32(o.unit)})
+		v = a.intern(info{kind: vInst, obj: o, cls: c, node: o.node, unit: o.unit})
 	}
 	if !slices.Contains(c.insts, v) {
 		c.insts = append(c.insts, v)
@@ -269,13 +269,13 @@ func (e *exec) instantiate(x entry, c *class, ar *args, n *syntax.Node) set {
 	// A class without a constructor of its own takes its fields by name.
 	obj := a.info(inst).obj
 	for _, k := range ar.kw {
-		cell := obj.cell(a, k.name)
+		cell := obj.cell(k.name)
 		cell.ctor = true
 		e.addCell(cell, k.s.plain())
 	}
 	for i, p := range ar.pos {
 		if f := fields(c.node); i < len(f) {
-			cell := obj.cell(a, f[i])
+			cell := obj.cell(f[i])
 			cell.ctor = true
 			e.addCell(cell, p.plain())
 		}
@@ -307,6 +307,7 @@ func (e *exec) bind(s set, recv entry, c *class) set {
 		switch a.info(x.v).kind {
 		case vFunc, vStatic, vClassFn, vProperty, vInst, vBound:
 			plain = false
+		default:
 		}
 	}
 	if plain {
@@ -347,7 +348,7 @@ func (e *exec) bind(s set, recv entry, c *class) set {
 
 func (e *exec) getProperty(o *object, recv entry) set {
 	var out set
-	for _, f := range e.readCell(o.cell(e.a, "get")).vals {
+	for _, f := range e.readCell(o.cell("get")).vals {
 		recv.from = 0
 		out = out.or(e.callValue(f, &args{pos: []set{{vals: []entry{recv}}}}, nil, true))
 	}
@@ -397,7 +398,7 @@ func (e *exec) inherited(i info, name string, _ *syntax.Node) set {
 		if !strings.HasPrefix(name, "[") {
 			path += "."
 		}
-		if v, ok := e.a.ext(path+name, i.node, int(i.unit)); ok {
+		if v, ok := e.a.ext(path+name, i.node, i.unit); ok {
 			return one(v, nil)
 		}
 	}

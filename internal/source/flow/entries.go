@@ -19,11 +19,13 @@ type registrar struct {
 
 // registrars say who takes in functions that then run.
 var registrars = []registrar{
-	{kind: "web", roots: "flask fastapi starlette quart sanic bottle aiohttp litestar falcon django ninja robyn blacksheep flask_restful connexion",
+	{
+		kind: "web", roots: "flask fastapi starlette quart sanic bottle aiohttp litestar falcon django ninja robyn blacksheep flask_restful connexion",
 		names: `route get post put delete patch head options websocket api_route websocket_route before_request after_request errorhandler
 			middleware exception_handler on_event before_app_request context_processor view api_view operation cli command add_url_rule
 			add_api_route add_route add_get add_post add_put add_delete path re_path url Route WebSocketRoute Mount add_exception_handler
-			add_middleware listener startup shutdown require_http_methods require_GET require_POST csrf_exempt login_required`},
+			add_middleware listener startup shutdown require_http_methods require_GET require_POST csrf_exempt login_required`,
+	},
 	{kind: "web", roots: "rest_framework", names: "api_view action"},
 	{kind: "web", roots: "gradio", names: `Interface ChatInterface click submit change input upload select load then success release like
 		clear tick render on blur focus key_up edit stream api queue retry undo TabbedInterface`},
@@ -34,29 +36,40 @@ var registrars = []registrar{
 	{kind: "web", roots: "slack_bolt discord telegram telebot aiogram", names: `event command message action view shortcut middleware
 		error options hybrid_command slash_command listen message_handler callback_query_handler add_handler CommandHandler MessageHandler
 		CallbackQueryHandler CallbackQuery errors inline_query`},
-	{kind: "web", roots: "django rest_framework flask flask_restful tornado http socketserver starlette aiohttp fastapi",
+	{
+		kind: "web", roots: "django rest_framework flask flask_restful tornado http socketserver starlette aiohttp fastapi",
 		bases: `View APIView ViewSet ModelViewSet GenericAPIView GenericViewSet TemplateView FormView ListView DetailView MethodView Resource
 			RequestHandler WebSocketHandler BaseHTTPRequestHandler SimpleHTTPRequestHandler BaseRequestHandler StreamRequestHandler
 			HTTPEndpoint WebSocketEndpoint BaseHTTPMiddleware CreateAPIView AsyncWebsocketConsumer`,
 		names: `get post put delete patch head options list create retrieve update destroy dispatch handle do_GET do_POST do_PUT
-			do_DELETE on_message open on_connect on_receive receive get_queryset perform_create form_valid prepare`},
-	{kind: "cli", roots: "click typer fire cyclopts plac asyncclick rich_click absl invoke doit argh docopt",
-		names: "command group callback Fire default task result_callback run cli pass_context app call"},
+			do_DELETE on_message open on_connect on_receive receive get_queryset perform_create form_valid prepare`,
+	},
+	{
+		kind: "cli", roots: "click typer fire cyclopts plac asyncclick rich_click absl invoke doit argh docopt",
+		names: "command group callback Fire default task result_callback run cli pass_context app call",
+	},
 	{kind: "cli", roots: "argparse", names: "set_defaults"},
 	{kind: "cli", roots: "hydra", names: "main"},
 	{kind: "cli", roots: "django", bases: "BaseCommand", names: "handle add_arguments"},
-	{kind: "worker", roots: "celery rq dramatiq airflow prefect dagster ray huey arq taskiq apscheduler luigi modal faust kfp metaflow zenml temporalio bentoml beam runpod cog flytekit inngest schedule rocketry",
+	{
+		kind: "worker", roots: "celery rq dramatiq airflow prefect dagster ray huey arq taskiq apscheduler luigi modal faust kfp metaflow zenml temporalio bentoml beam runpod cog flytekit inngest schedule rocketry",
 		names: `task shared_task periodic_task on_after_configure job actor dag flow asset op graph sensor schedule repository remote
 			scheduled_job add_job function cls method web_endpoint asgi_app wsgi_app fastapi_endpoint enter exit local_entrypoint agent timer component
 			pipeline step service api defn activity workflow run endpoint do create_function connect cond cron PythonOperator
-			BranchPythonOperator ShortCircuitOperator start worker_ready build batch multi_asset hook on_success on_failure`},
-	{kind: "worker", roots: "airflow luigi metaflow bentoml ray cog mrjob apache_beam kserve mlserver torchserve ts",
+			BranchPythonOperator ShortCircuitOperator start worker_ready build batch multi_asset hook on_success on_failure`,
+	},
+	{
+		kind: "worker", roots: "airflow luigi metaflow bentoml ray cog mrjob apache_beam kserve mlserver torchserve ts",
 		bases: "BaseOperator Task FlowSpec Service Deployment BasePredictor MRJob DoFn Model MLModel BaseHandler Runnable PythonModel",
-		names: "execute run requires output start predict setup process load preprocess postprocess inference initialize handle"},
-	{kind: "worker", roots: "functions_framework azure chalice aws_lambda_powertools zappa firebase_functions mangum modal",
+		names: "execute run requires output start predict setup process load preprocess postprocess inference initialize handle",
+	},
+	{
+		kind: "worker", roots: "functions_framework azure chalice aws_lambda_powertools zappa firebase_functions mangum modal",
 		names: `http cloud_event route function_name on_message on_request on_call timer_trigger schedule blob_trigger queue_trigger
-			queue_output lambda_handler inject_lambda_context on_s3_event on_sqs_message event_source lambda_function typed`},
-	{kind: "tool", roots: `mcp fastmcp langchain langchain_core langgraph crewai crewai_tools agents autogen autogen_core autogen_agentchat
+			queue_output lambda_handler inject_lambda_context on_s3_event on_sqs_message event_source lambda_function typed`,
+	},
+	{
+		kind: "tool", roots: `mcp fastmcp langchain langchain_core langgraph crewai crewai_tools agents autogen autogen_core autogen_agentchat
 		autogen_ext llama_index pydantic_ai smolagents haystack semantic_kernel google agno phi dspy instructor strands beeai_framework marvin
 		controlflow swarm camel openai_agents griptape letta qwen_agent agentscope ag2 genkit promptflow`,
 		names: `tool resource prompt function_tool list_tools call_tool list_resources read_resource list_prompts get_prompt tool_plain
@@ -65,14 +78,19 @@ var registrars = []registrar{
 			StructuredTool from_function from_defaults Tool FunctionTool FunctionAgent ReActAgent add_tool RunnableLambda chain llm
 			handle_call_tool handle_list_tools custom_route component listen start router handler message_handler event rpc
 			default_subscription callback on_event instructions Agent before_model_callback after_model_callback completion step wrap_tool_call
-			before_agent dynamic_prompt after_model before_model wrap_model_call`},
-	{kind: "tool", roots: "langchain langchain_core langchain_community crewai crewai_tools smolagents llama_index haystack dspy qwen_agent phi agno autogen_core",
+			before_agent dynamic_prompt after_model before_model wrap_model_call`,
+	},
+	{
+		kind: "tool", roots: "langchain langchain_core langchain_community crewai crewai_tools smolagents llama_index haystack dspy qwen_agent phi agno autogen_core",
 		bases: "BaseTool Tool BaseRetriever LLM BaseLLM BaseChatModel Embeddings Module BaseCallbackHandler RoutedAgent Chain BaseLoader BaseOutputParser Runnable CustomLLM BaseEmbedding Workflow",
 		names: `_run _arun forward run _call _acall _generate _agenerate _get_relevant_documents embed_documents embed_query
-			on_llm_start on_llm_end invoke ainvoke call lazy_load load parse complete chat stream_complete`},
+			on_llm_start on_llm_end invoke ainvoke call lazy_load load parse complete chat stream_complete`,
+	},
 	{kind: "test", roots: "pytest hypothesis unittest", names: "fixture given mark parametrize"},
-	{kind: "test", roots: "unittest django twisted", bases: "TestCase IsolatedAsyncioTestCase TransactionTestCase SimpleTestCase",
-		names: "setUp tearDown setUpClass tearDownClass asyncSetUp asyncTearDown runTest"},
+	{
+		kind: "test", roots: "unittest django twisted", bases: "TestCase IsolatedAsyncioTestCase TransactionTestCase SimpleTestCase",
+		names: "setUp tearDown setUpClass tearDownClass asyncSetUp asyncTearDown runTest",
+	},
 }
 
 // handlers are names by which clouds call the functions of a module.

@@ -220,13 +220,13 @@ func (e *exec) name(n *syntax.Node) set {
 		case refSlot:
 			return e.get(r.slot)
 		case refCell:
-			s := e.readCell(r.fr.vars.cell(a, r.key))
+			s := e.readCell(r.fr.vars.cell(r.key))
 			if s.empty() && r.fr.node == nil && a.g.units[e.fr.unit].Language.IsBuiltin(name) {
 				return one(a.intern(info{kind: vBuiltin, text: name}), nil)
 			}
 			return s
 		case refClass:
-			s := e.readCell(r.cls.obj.cell(a, name))
+			s := e.readCell(r.cls.obj.cell(name))
 			if !s.empty() || r.cls.scope.parent == nil {
 				return s
 			}
@@ -235,6 +235,7 @@ func (e *exec) name(n *syntax.Node) set {
 				sc = sc.parent
 			}
 			continue
+		default:
 		}
 		return e.free(name)
 	}
@@ -297,7 +298,7 @@ func (e *exec) list(n *syntax.Node) set {
 		case x.Kind == syntax.Star:
 			at = e.spread(o, s, at)
 		case at < 0 || k == objSet:
-			e.addCell(o.cell(e.a, star), s)
+			e.addCell(o.cell(star), s)
 		default:
 			e.setCell(o, "i:"+strconv.Itoa(at), s)
 			at++
@@ -329,7 +330,7 @@ func (e *exec) spread(o *object, s set, at int) int {
 			return at + n
 		}
 	}
-	e.addCell(o.cell(e.a, star), e.items(s))
+	e.addCell(o.cell(star), e.items(s))
 	return -1
 }
 
@@ -373,7 +374,7 @@ func (e *exec) newCell(o *object, key string) *cell {
 	if c := o.peek(key); c != nil {
 		return c
 	}
-	c := o.cell(e.a, key)
+	c := o.cell(key)
 	if o.any != nil {
 		for _, r := range o.any.readers {
 			if r != e.fr || r.node != nil {
@@ -415,7 +416,7 @@ func (e *exec) merge2(o *object, s set) {
 		}
 		e.readAny(i.obj)
 		for _, k := range i.obj.keys {
-			v := e.readCell(i.obj.cell(e.a, k))
+			v := e.readCell(i.obj.cell(k))
 			if v.empty() {
 				continue
 			}

@@ -15,7 +15,7 @@ type slot struct {
 }
 
 type undo struct {
-	at  int32
+	at  int
 	was slot
 }
 
@@ -25,9 +25,9 @@ type exec struct {
 	fr    *frame
 	sc    *scope
 	st    []slot
-	cells map[*cell]int32
+	cells map[*cell]int
 	of    []*cell // of slots behind the locals
-	dirty []int32
+	dirty []int
 	trail []undo
 	loops []*loop
 	dead  bool // nothing follows: a return, a raise, a break
@@ -43,7 +43,7 @@ type loop struct {
 }
 
 type change struct {
-	at int32
+	at int
 	s  set
 }
 
@@ -75,7 +75,7 @@ func (a *analysis) exec(fr *frame, rec *record) {
 	fr.active, fr.queued = true, false
 	fr.runs++
 	fr.implicit = fr.implicit[:0]
-	e := &exec{a: a, fr: fr, sc: fr.scope, rec: rec, st: make([]slot, fr.slots), cells: map[*cell]int32{}}
+	e := &exec{a: a, fr: fr, sc: fr.scope, rec: rec, st: make([]slot, fr.slots), cells: map[*cell]int{}}
 	if fr.node == nil {
 		e.stmts(a.g.units[fr.unit].File.Body)
 	} else {
@@ -122,7 +122,7 @@ func (e *exec) enterParams() {
 			}
 		}
 		if p.bind.captured {
-			e.writeCell(e.fr.vars.cell(e.a, p.bind.key), s)
+			e.writeCell(e.fr.vars.cell(p.bind.key), s)
 			continue
 		}
 		e.put(p.bind.slot, s)
@@ -148,7 +148,7 @@ func (e *exec) leave() {
 	a.write(fr, fr.ret, out)
 }
 
-func (e *exec) get(at int32) set {
+func (e *exec) get(at int) set {
 	sl := &e.st[at]
 	if !sl.def {
 		sl.blind = true
@@ -156,21 +156,21 @@ func (e *exec) get(at int32) set {
 	return sl.s
 }
 
-func (e *exec) put(at int32, s set) {
+func (e *exec) put(at int, s set) {
 	sl := &e.st[at]
 	e.trail = append(e.trail, undo{at, *sl})
 	sl.s, sl.def = s, true
-	if int(at) >= int(e.fr.slots) && !sl.dirty {
+	if at >= e.fr.slots && !sl.dirty {
 		sl.dirty = true
 		e.dirty = append(e.dirty, at)
 	}
 }
 
 // slotOf returns the slot in which the frame keeps a cell.
-func (e *exec) slotOf(c *cell) int32 {
+func (e *exec) slotOf(c *cell) int {
 	at, ok := e.cells[c]
 	if !ok {
-		at = int32(len(e.st))
+		at = len(e.st)
 		e.cells[c] = at
 		e.st = append(e.st, slot{})
 		e.of = append(e.of, c)
@@ -211,7 +211,7 @@ func (e *exec) flush() {
 	for _, at := range e.dirty {
 		sl := &e.st[at]
 		sl.dirty = false
-		c := e.of[int(at)-int(e.fr.slots)]
+		c := e.of[at-e.fr.slots]
 		e.a.write(e.fr, c, e.stepped(c, sl.s))
 	}
 	e.dirty = e.dirty[:0]
@@ -244,7 +244,7 @@ func (e *exec) stepped(c *cell, s set) set {
 			out.vals = append([]entry(nil), s.vals...)
 		}
 		node := x.path.node
-		out.vals[i].path = x.path.then(via, keyText(c.key), int(x.path.unit), node)
+		out.vals[i].path = x.path.then(via, keyText(c.key), x.path.unit, node)
 	}
 	if out.vals == nil {
 		return s
@@ -265,7 +265,7 @@ func (e *exec) since(mark int) []change {
 	if len(e.trail) == mark {
 		return nil
 	}
-	seen := map[int32]bool{}
+	seen := map[int]bool{}
 	var out []change
 	for _, u := range e.trail[mark:] {
 		if !seen[u.at] {
@@ -293,10 +293,10 @@ func (e *exec) revert(mark int) {
 }
 
 // base is what a variable is without the changes of a branch.
-func (e *exec) base(at int32) set {
+func (e *exec) base(at int) set {
 	sl := &e.st[at]
-	if !sl.def && int(at) >= int(e.fr.slots) {
-		c := e.of[int(at)-int(e.fr.slots)]
+	if !sl.def && at >= e.fr.slots {
+		c := e.of[at-e.fr.slots]
 		e.fr.reading(c)
 		return c.all
 	}
@@ -334,8 +334,8 @@ func (e *exec) merge(ends [][]change, base bool) {
 		s set
 		n int
 	}
-	sums := map[int32]*sum{}
-	var order []int32
+	sums := map[int]*sum{}
+	var order []int
 	for _, end := range ends {
 		for _, c := range end {
 			m := sums[c.at]
@@ -374,7 +374,7 @@ func (e *exec) loop(body func()) {
 			ends = append(ends, e.since(mark))
 		}
 		e.dead = false
-		blind := map[int32]bool{}
+		blind := map[int]bool{}
 		for _, u := range e.trail[mark:] {
 			if !u.was.def && e.st[u.at].blind {
 				blind[u.at] = true

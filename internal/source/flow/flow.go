@@ -155,7 +155,7 @@ type Keyed struct {
 }
 
 // A FuncID is the place of a function in [Graph.Funcs].
-type FuncID int32
+type FuncID int
 
 // A Func is a function, a method, a lambda or the code of a module.
 type Func struct {

@@ -81,7 +81,7 @@ func (a *analysis) object(k objKind, n *syntax.Node, unit int, extra any) *objec
 }
 
 // cell returns the member of o, and makes it.
-func (o *object) cell(a *analysis, key string) *cell {
+func (o *object) cell(key string) *cell {
 	if c := o.cells[key]; c != nil {
 		return c
 	}
@@ -116,7 +116,6 @@ func (a *analysis) enqueue(fr *frame) {
 
 // write joins s into c for fr.
 func (a *analysis) write(fr *frame, c *cell, s set) {
-	s = s.plain()
 	if s.empty() {
 		return
 	}
@@ -125,6 +124,10 @@ func (a *analysis) write(fr *frame, c *cell, s set) {
 		c.parts = append(c.parts, part{fr: fr})
 		i = len(c.parts) - 1
 	}
+	if c.parts[i].s.covers(s) {
+		return
+	}
+	s = s.plain()
 	more, changed := c.parts[i].s.join(s)
 	if !changed {
 		return

@@ -104,10 +104,8 @@ func (im *importer) find(from int, name string) (unit int, full string, ok bool)
 	if try("") {
 		return unit, full, true
 	}
-	for _, p := range im.roots[head] {
-		if try(p) {
-			return unit, full, true
-		}
+	if slices.ContainsFunc(im.roots[head], try) {
+		return unit, full, true
 	}
 	return -1, name, false
 }
@@ -140,7 +138,8 @@ func (im *importer) absolute(from int, text string) (string, bool) {
 // run. It returns the value of it; path is its name if it is outside.
 func (e *exec) module(name string, relative bool) (v val, path string, inside bool) {
 	im, a := e.a.imports, e.a
-	unit, full, ok := -1, name, false
+	var unit int
+	full, ok := name, false
 	if relative {
 		if name == "" {
 			return a.intern(info{kind: vModule, unit: -1}), "", true
@@ -154,7 +153,7 @@ func (e *exec) module(name string, relative bool) (v val, path string, inside bo
 	}
 	e.flush()
 	a.start(e.fr, full, unit)
-	return a.intern(info{kind: vModule, unit: int32(unit), text: full}), full, true
+	return a.intern(info{kind: vModule, unit: unit, text: full}), full, true
 }
 
 // start runs a module, and the packages around it, that did not run yet.
@@ -260,7 +259,7 @@ func (e *exec) importAll(v val, path string, inside bool) {
 	e.readAny(from.vars)
 	var names []string
 	if from.scope.binds["__all__"] != nil {
-		for _, x := range e.items(e.readCell(from.vars.cell(a, "__all__"))).vals {
+		for _, x := range e.items(e.readCell(from.vars.cell("__all__"))).vals {
 			if i := a.info(x.v); i.kind == vString {
 				names = append(names, i.text)
 			}
@@ -275,7 +274,7 @@ func (e *exec) importAll(v val, path string, inside bool) {
 	sort.Strings(names)
 	for _, k := range names {
 		if s := e.moduleAttr(v, k); len(s.vals) > 0 {
-			e.writeCell(mine.vars.cell(a, k), s)
+			e.writeCell(mine.vars.cell(k), s)
 		}
 	}
 }
@@ -287,7 +286,7 @@ func (e *exec) moduleAttr(v val, name string) set {
 	if i.unit >= 0 {
 		m := a.modules[i.unit]
 		if m.scope.binds[name] != nil || m.vars.peek(name) != nil {
-			s := e.readCell(m.vars.cell(a, name))
+			s := e.readCell(m.vars.cell(name))
 			if !s.empty() || m.scope.binds[name] != nil && !a.below(i.text, name) {
 				return s
 			}
@@ -300,7 +299,7 @@ func (e *exec) moduleAttr(v val, name string) set {
 	if u, ok := a.imports.exact(full); ok {
 		e.flush()
 		a.start(e.fr, full, u)
-		return one(a.intern(info{kind: vModule, unit: int32(u), text: full}), nil)
+		return one(a.intern(info{kind: vModule, unit: u, text: full}), nil)
 	}
 	if i.unit >= 0 {
 		m := a.modules[i.unit]
@@ -308,10 +307,10 @@ func (e *exec) moduleAttr(v val, name string) set {
 			return e.outside(p + "." + name)
 		}
 		if m.active || m.runs == 0 { // a star import may still bring it
-			return e.readCell(m.vars.cell(a, name))
+			return e.readCell(m.vars.cell(name))
 		}
 		if m.scope.binds["__getattr__"] != nil {
-			return e.callInside(e.readCell(m.vars.cell(a, "__getattr__")), &args{pos: []set{one(a.str(name), nil)}})
+			return e.callInside(e.readCell(m.vars.cell("__getattr__")), &args{pos: []set{one(a.str(name), nil)}})
 		}
 	}
 	return unknown()

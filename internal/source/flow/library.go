@@ -1,5 +1,7 @@
 package flow
 
+import "maps"
+
 // A Library says how things outside the tree behave, by the path that their
 // names have; see [Callee]. What is not named there gives a new outside object
 // when it is called, and calls nothing back. A Library is not changed by the
@@ -27,13 +29,9 @@ type Summary struct {
 func (l *Library) With(more map[string]Summary) *Library {
 	out := &Library{Calls: map[string]Summary{}}
 	if l != nil {
-		for k, v := range l.Calls {
-			out.Calls[k] = v
-		}
+		maps.Copy(out.Calls, l.Calls)
 	}
-	for k, v := range more {
-		out.Calls[k] = v
-	}
+	maps.Copy(out.Calls, more)
 	return out
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 func (a *analysis) writeAny(fr *frame, o *object, key string, s set) {
-	a.write(fr, o.cell(a, key), s)
+	a.write(fr, o.cell(key), s)
 }
 
 func (e *exec) subscript(n *syntax.Node) set {
@@ -39,7 +39,7 @@ func (e *exec) subscript(n *syntax.Node) set {
 				out = out.or(e.member(set{vals: []entry{x}}, k))
 				continue
 			}
-			if v, ok := e.a.ext(i.text+"[]", i.node, int(i.unit)); ok {
+			if v, ok := e.a.ext(i.text+"[]", i.node, i.unit); ok {
 				out = out.or(one(v, x.path))
 			}
 		case vClass: // Generic[int], or a member of an enumeration
@@ -117,9 +117,9 @@ func (e *exec) newCellQuiet(o *object, key string) *cell {
 		return c
 	}
 	if len(o.keys) >= maxKeys {
-		return o.cell(e.a, star)
+		return o.cell(star)
 	}
-	return o.cell(e.a, key)
+	return o.cell(key)
 }
 
 // last reads a member counted from the end.
@@ -169,7 +169,7 @@ func (e *exec) items(s set) set {
 		case vString, vPattern:
 			out = out.or(one(e.a.common.text, nil))
 		case vExt:
-			if v, ok := e.a.ext(i.text+"[]", i.node, int(i.unit)); ok {
+			if v, ok := e.a.ext(i.text+"[]", i.node, i.unit); ok {
 				out = out.or(one(v, x.path))
 			}
 		case vClass:

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/syntax"
@@ -18,7 +19,7 @@ func (e *exec) method(i info, ar *args, n *syntax.Node) set {
 	if strings.HasPrefix(i.text, "property.") {
 		key := map[string]string{"property.setter": "set", "property.deleter": "del", "property.getter": "get"}[i.text]
 		if s, _, ok := ar.get(0, ""); ok && key != "" {
-			e.addCell(recv.obj.cell(a, key), s)
+			e.addCell(recv.obj.cell(key), s)
 		}
 		return set{vals: []entry{x}}
 	}
@@ -163,16 +164,17 @@ func (e *exec) escapes(s set, depth int) {
 			i.fr.handedBy(e.fr)
 		case vPartial:
 			if depth < 4 {
-				e.escapes(e.readCell(i.obj.cell(e.a, "func")), depth+1)
+				e.escapes(e.readCell(i.obj.cell("func")), depth+1)
 			}
 		case vList, vDict:
 			if depth < 2 {
 				e.escapes(e.all(i.obj), depth+1)
 			}
-		case vClass:
-			i.cls.escapes = append(i.cls.escapes[:len(i.cls.escapes):len(i.cls.escapes)], e.fr)[:min(len(i.cls.escapes)+1, 16)]
-		case vInst:
-			i.cls.escapes = append(i.cls.escapes[:len(i.cls.escapes):len(i.cls.escapes)], e.fr)[:min(len(i.cls.escapes)+1, 16)]
+		case vClass, vInst:
+			if len(i.cls.escapes) < 16 && !slices.Contains(i.cls.escapes, e.fr) {
+				i.cls.escapes = append(i.cls.escapes, e.fr)
+			}
+		default:
 		}
 	}
 }
@@ -194,7 +196,7 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 	if node == nil {
 		node = e.fr.node
 	}
-	if s, ok := e.known(x, i, ar, node); ok {
+	if s, ok := e.known(i, ar, node); ok {
 		return s
 	}
 	sum, ok := a.lib.summary(i.text)
@@ -202,7 +204,8 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 	back := func(s set) {
 		in := &args{}
 		if sum.With > 0 {
-			in.pos, _ = append(in.pos, func() set { s, _, _ := ar.get(sum.With-1, ""); return s }()), 0
+			given, _, _ := ar.get(sum.With-1, "")
+			in.pos = append(in.pos, given)
 		} else {
 			in.more = unknown()
 			in.pos = restOf(ar, sum.Callbacks)
@@ -247,7 +250,7 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 	if len(path) > maxPath || strings.Count(path, "()") > 16 {
 		return unknown()
 	}
-	out := info{kind: vExt, text: path, node: node, unit: int32(e.fr.unit), obj: i.obj}
+	out := info{kind: vExt, text: path, node: node, unit: e.fr.unit, obj: i.obj}
 	return one(a.intern(out), x.path)
 }
 
@@ -270,9 +273,9 @@ var passing = wordSet(`pathlib.Path pathlib.PurePath pathlib.PosixPath pydantic.
 	types.SimpleNamespace typing.NewType() pydantic.types.SecretStr`)
 
 // known calls the outside functions whose values the analysis follows.
-func (e *exec) known(x entry, i info, ar *args, n *syntax.Node) (set, bool) {
+func (e *exec) known(i info, ar *args, n *syntax.Node) (set, bool) {
 	a := e.a
-	first, node, has := ar.get(0, "")
+	first, _, has := ar.get(0, "")
 	switch i.text {
 	case "os.getenv", "os.environ.get", "os.environ.setdefault", "os.environ.pop", "decouple.config", "environs.Env().str", "environ.Env().str":
 		def, dn, ok := ar.get(1, "default")
@@ -300,7 +303,7 @@ func (e *exec) known(x entry, i info, ar *args, n *syntax.Node) (set, bool) {
 		return e.importNamed(first), true
 	case "argparse.ArgumentParser":
 		o := a.object(objNamespace, n, e.fr.unit, nil)
-		return one(a.intern(info{kind: vExt, text: i.text + "()", node: n, unit: int32(e.fr.unit), obj: o}), nil), true
+		return one(a.intern(info{kind: vExt, text: i.text + "()", node: n, unit: e.fr.unit, obj: o}), nil), true
 	case "collections.defaultdict", "collections.OrderedDict", "collections.Counter", "types.MappingProxyType":
 		o := a.object(objDict, n, e.fr.unit, nil)
 		if i.text == "collections.defaultdict" {
@@ -372,7 +375,7 @@ func (e *exec) known(x entry, i info, ar *args, n *syntax.Node) (set, bool) {
 		}
 		return unknown(), true
 	case i.obj != nil && i.obj.kind == objNamespace && strings.Contains(i.text, ".parse_"):
-		v := one(a.intern(info{kind: vExt, text: "argparse.Namespace()", node: n, unit: int32(e.fr.unit), obj: i.obj}), nil)
+		v := one(a.intern(info{kind: vExt, text: "argparse.Namespace()", node: n, unit: e.fr.unit, obj: i.obj}), nil)
 		if strings.HasSuffix(i.text, ".parse_known_args") {
 			t := a.object(objTuple, n, e.fr.unit, nil)
 			e.setCell(t, "i:0", v)
@@ -381,7 +384,6 @@ func (e *exec) known(x entry, i info, ar *args, n *syntax.Node) (set, bool) {
 		}
 		return v, true
 	}
-	_, _ = x, node
 	return set{}, false
 }
 
@@ -416,8 +418,8 @@ func (e *exec) environment(names, def set, n *syntax.Node) set {
 func (e *exec) opened(p set, n *syntax.Node) set {
 	a := e.a
 	o := a.object(objSet, n, e.fr.unit, "file")
-	e.addCell(o.cell(a, "path"), p)
-	return one(a.intern(info{kind: vExt, text: "builtins.open()", node: n, unit: int32(e.fr.unit), obj: o}), nil)
+	e.addCell(o.cell("path"), p)
+	return one(a.intern(info{kind: vExt, text: "builtins.open()", node: n, unit: e.fr.unit, obj: o}), nil)
 }
 
 // load reads a configuration file that the caller of the analysis knows.
@@ -432,7 +434,7 @@ func (e *exec) load(i info, s set, n *syntax.Node) (set, bool) {
 		f := *a.info(x.v)
 		paths := set{vals: []entry{x}}
 		if f.kind == vExt && f.obj != nil && f.obj.peek("path") != nil {
-			paths = e.readCell(f.obj.cell(a, "path"))
+			paths = e.readCell(f.obj.cell("path"))
 		}
 		for _, p := range paths.vals {
 			q := a.info(p.v)

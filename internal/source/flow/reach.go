@@ -155,7 +155,7 @@ func (g *Graph) edges() (sure, maybe [][]FuncID) {
 		}
 		by := c.escapes
 		if outside {
-			by = append(by[:len(by):len(by)], c.scope.fr)
+			by = append(slices.Clip(by), c.scope.fr)
 		}
 		for _, fr := range by {
 			maybe[fr.id] = append(maybe[fr.id], ofClass[c]...)

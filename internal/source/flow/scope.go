@@ -31,8 +31,8 @@ type scope struct {
 }
 
 type binding struct {
-	slot     int32 // in the frame
-	captured bool  // a frame inside reads it: then it is a cell of the frame's object
+	slot     int  // in the frame
+	captured bool // a frame inside reads it: then it is a cell of the frame's object
 	key      string
 }
 
@@ -48,7 +48,7 @@ const (
 // A ref is what a name means in a scope.
 type ref struct {
 	kind refKind
-	slot int32
+	slot int
 	fr   *frame // whose object holds the cell
 	cls  *class
 	key  string
@@ -78,7 +78,7 @@ type frame struct {
 	parent   *frame
 	class    *class // whose method it is
 	params   []param
-	slots    int32
+	slots    int
 	vars     *object // captured variables; of a module its names
 	attrs    *object // of the function itself
 	ret      *cell
@@ -164,7 +164,7 @@ func (b *binder) bind(s *scope, name string) {
 	}
 	x := &binding{slot: s.fr.slots, key: name}
 	if s.kind == compScope {
-		x.key = name + "@" + strconv.Itoa(int(x.slot))
+		x.key = name + "@" + strconv.Itoa(x.slot)
 	}
 	if s.kind != moduleScope && s.kind != classScope {
 		s.fr.slots++

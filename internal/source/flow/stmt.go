@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/modelwarden/warden/internal/source/syntax"
@@ -195,7 +196,7 @@ func (e *exec) try(n *syntax.Node) {
 	e.block(n.Kid(0))
 	bodyDead := e.dead
 	end := e.since(mark)
-	at := map[int32]int{}
+	at := map[int]int{}
 	var mixed []change
 	for _, u := range e.trail[mark:] {
 		i, ok := at[u.at]
@@ -296,8 +297,8 @@ func (e *exec) with(n *syntax.Node) {
 	e.block(n.Kid(0))
 	dead := e.dead
 	e.dead = false
-	for i := len(managers) - 1; i >= 0; i-- {
-		e.special(managers[i], exit, &args{pos: []set{unknown(), unknown(), unknown()}}, n)
+	for _, m := range slices.Backward(managers) {
+		e.special(m, exit, &args{pos: []set{unknown(), unknown(), unknown()}}, n)
 	}
 	e.dead = dead
 }
@@ -475,7 +476,7 @@ func (e *exec) assignName(name string, s set, _ *syntax.Node) {
 	case refSlot:
 		e.put(r.slot, s)
 	case refCell:
-		c := r.fr.vars.cell(e.a, r.key)
+		c := r.fr.vars.cell(r.key)
 		if r.fr == e.fr {
 			e.writeCell(c, s)
 			return
@@ -483,7 +484,7 @@ func (e *exec) assignName(name string, s set, _ *syntax.Node) {
 		e.writeCell(c, s)
 		e.fr.reading(c)
 	case refClass:
-		e.writeCell(r.cls.obj.cell(e.a, name), s)
+		e.writeCell(r.cls.obj.cell(name), s)
 	default:
 	}
 }
@@ -501,8 +502,8 @@ func (e *exec) define(n *syntax.Node) {
 	for i, d := range ds {
 		decs[i] = e.eval(d)
 	}
-	for i := len(ds) - 1; i >= 0; i-- {
-		s = e.decorate(decs[i], s, ds[i], fr)
+	for i, d := range slices.Backward(ds) {
+		s = e.decorate(decs[i], s, d, fr)
 	}
 	e.assignName(n.Text, s, n)
 }

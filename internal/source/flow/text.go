@@ -509,7 +509,8 @@ func (e *exec) format(t info, x entry, ar *args, n *syntax.Node) set {
 		}
 		field := s[i+1 : i+end]
 		s = s[i+end+1:]
-		v, ok := unknown(), true
+		var v set
+		ok := true
 		switch k, err := strconv.Atoi(field); {
 		case field == "":
 			v, _, ok = ar.get(auto, "")

@@ -56,14 +56,14 @@ type info struct {
 	cls  *class
 	node *syntax.Node
 	recv val
-	unit int32
+	unit int
 }
 
 func (a *analysis) intern(i info) val {
 	if v, ok := a.vals[i]; ok {
 		return v
 	}
-	v := val(len(a.infos))
+	v := val(len(a.infos)) //nolint:gosec // the work that is counted keeps it far below 2^31
 	a.infos = append(a.infos, i)
 	a.vals[i] = v
 	return v
@@ -82,14 +82,14 @@ func (a *analysis) ext(path string, node *syntax.Node, unit int) (val, bool) {
 	if len(path) > maxPath || strings.Count(path, "()") > 16 {
 		return 0, false
 	}
-	return a.intern(info{kind: vExt, text: path, node: node, unit: int32(unit)}), true
+	return a.intern(info{kind: vExt, text: path, node: node, unit: unit}), true
 }
 
 // A step is a place on the path of a value; prev is nearer to its origin.
 type step struct {
 	via  Via
 	text string
-	unit int32
+	unit int
 	node *syntax.Node
 	file string
 	line int
@@ -104,7 +104,7 @@ func (s *step) then(via Via, text string, unit int, node *syntax.Node) *step {
 	if s != nil && (s.n >= maxSteps || s.via == via && s.node == node && s.text == text) {
 		return s
 	}
-	t := &step{via: via, text: text, unit: int32(unit), node: node, prev: s, n: 1}
+	t := &step{via: via, text: text, unit: unit, node: node, prev: s, n: 1}
 	if s != nil {
 		t.n = s.n + 1
 	}
@@ -173,6 +173,20 @@ func (s set) or(b set) set {
 	return out
 }
 
+// covers reports whether s, which is plain, has all of b.
+func (s set) covers(b set) bool {
+	if b.unknown && !s.unknown {
+		return false
+	}
+	for _, x := range b.vals {
+		x.from = 0
+		if !s.has(x) {
+			return false
+		}
+	}
+	return true
+}
+
 // plain forgets by which parameter values came.
 func (s set) plain() set {
 	if !slices.ContainsFunc(s.vals, func(e entry) bool { return e.from != 0 }) {
@@ -203,7 +217,7 @@ func (s set) via(v Via, text string, unit int, node *syntax.Node) set {
 
 func wordSet(s string) map[string]bool {
 	m := map[string]bool{}
-	for _, w := range strings.Fields(s) {
+	for w := range strings.FieldsSeq(s) {
 		m[w] = true
 	}
 	return m

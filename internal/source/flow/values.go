@@ -244,7 +244,7 @@ func (g *Graph) value(x entry) Value {
 		v.Made = s
 	}
 	for p := x.path; p != nil; p = p.prev {
-		v.Steps = append(v.Steps, Step{Via: p.via, Text: p.text, Unit: int(p.unit), Node: p.node, File: p.file, Line: p.line})
+		v.Steps = append(v.Steps, Step{Via: p.via, Text: p.text, Unit: p.unit, Node: p.node, File: p.file, Line: p.line})
 		if p.via == DefaultParameter || p.via == EnvironmentDefault || p.via == OptionDefault {
 			v.Default = true
 		}
