@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -157,4 +158,49 @@ func checkBlocked(t *testing.T, p *platform, dir, key string) {
 	if out := p.must(0, "gateway", "exchanges", "--blocked"); !strings.Contains(out, fmt.Sprint(xs.Items[0].Request)) {
 		t.Errorf("gateway exchanges says:\n%s", out)
 	}
+}
+
+// TestConsoleMarks: the page of an exchange says where rules fired, and marks the
+// places in what is kept whole; the command line and the stream of events say
+// where, and never what.
+func TestConsoleMarks(t *testing.T) {
+	p, b := console(t)
+	const said = "Größe: ask mara.lindqvist@acme-corp.io about it"
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":%q},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":9}}`, said)
+	}))
+	defer up.Close()
+	b.show("#/gateway/routes")
+	b.click("[data-act=add-route]")
+	b.until("document.querySelector('dialog[open]')")
+	b.fill("#route-name", "kept")
+	b.fill("#route-model", "demo/chat-base")
+	b.fill("#route-upstream", up.URL)
+	b.fill("#route-allow_private", "127.0.0.0/8")
+	b.fill("#route-rest", `{"guard": {"preset": "standard"}, "capture": {"mode": "full"}}`)
+	b.click("dialog button[type=submit]")
+	b.until("!document.querySelector('dialog[open]') && document.querySelector('[data-route=kept]')?.innerText.includes('open')")
+	key := strings.TrimSpace(p.must(0, "access", "key", "create", "--name", "app", "--role", "client"))
+	if status, body := p.chat(key, "kept", false); status != http.StatusOK || strings.Contains(body, "lindqvist") {
+		t.Fatalf("%d %s", status, body)
+	}
+	var xs listJSON[struct{ Request, Guard string }]
+	p.eventually(3*time.Second, "the record of the exchange", func() bool {
+		p.get("/api/v1/gateway/exchanges?route=kept", &xs)
+		return len(xs.Items) == 1 && xs.Items[0].Guard == "redact"
+	})
+	b.show("#/gateway/exchanges/" + xs.Items[0].Request)
+	b.until("document.querySelector('.places')?.innerText.includes('choices/0/text/0')")
+	b.click("[data-act=content]")
+	b.until("[...document.querySelectorAll('mark.did-redact')].some(e => e.innerText === 'mara.lindqvist@acme-corp.io')")
+	b.accessible("marks")
+	b.shot("marks")
+	if out := p.must(0, "gateway", "show", xs.Items[0].Request); !strings.Contains(out, "at choices/0/text/0, bytes 13 to 40: redact") || strings.Contains(out, "lindqvist") {
+		t.Errorf("gateway show says:\n%s", out)
+	}
+	if out := p.must(0, "events", "--kind", "guard", "--format", "json"); !strings.Contains(out, xs.Items[0].Request) || strings.Contains(out, "lindqvist") {
+		t.Errorf("events says:\n%s", out)
+	}
+	b.clean()
 }
