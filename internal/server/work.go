@@ -309,15 +309,20 @@ type Local struct {
 // LocalFile is the name of a Local in the data folder.
 const LocalFile = "local.json"
 
+// showMetrics writes where metrics are.
+func (s *Server) showMetrics() {
+	if u := s.adminURL.Load(); u != nil && s.opts.Banner != nil {
+		fmt.Fprintf(s.opts.Banner, "metrics  %s/metrics\n", *u)
+	}
+}
+
 // ready writes the addresses, makes the local key and, at the first start, the
 // one-time administrator link.
 func (s *Server) ready(ctx context.Context) error {
 	if u := s.gatewayURL.Load(); u != nil && s.opts.Banner != nil {
 		fmt.Fprintf(s.opts.Banner, "gateway  %s/v1\n", *u)
 	}
-	if u := s.adminURL.Load(); u != nil && s.opts.Banner != nil {
-		fmt.Fprintf(s.opts.Banner, "metrics  %s/metrics\n", *u)
-	}
+	defer s.showMetrics()
 	if !s.cfg.does(RoleAPI) {
 		return nil
 	}
