@@ -64,7 +64,7 @@ func (e *exec) args(kids []*syntax.Node) *args {
 		case k.Kind == syntax.Star:
 			s := e.eval(k.Kid(0))
 			if len(s.vals) == 1 && !s.unknown && ar.more.empty() {
-				if n, ok := e.length(s.vals[0]); ok {
+				if n, ok := e.length(s.vals[0]); ok && n <= maxSpread {
 					for i := range n {
 						ar.pos = append(ar.pos, e.member(s, e.index(i)))
 						ar.nodes = append(ar.nodes, k)
@@ -309,7 +309,11 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 	n := 0
 	put := func(s set, node *syntax.Node, self bool) {
 		if restAt >= 0 && at == restAt {
-			e.a.write(e.fr, e.newCell(fr.params[restAt].rest, "i:"+strconv.Itoa(n)), s.via(Caller, fr.params[restAt].name, e.fr.unit, node))
+			key := star
+			if n < maxRest {
+				key = "i:" + strconv.Itoa(n)
+			}
+			e.rest(e.newCell(fr.params[restAt].rest, key), s, fr.params[restAt].name, node)
 			n++
 			return
 		}
@@ -343,7 +347,7 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 			continue
 		}
 		if j := len(fr.params) - 1; j >= 0 && fr.params[j].flag&syntax.TwoStars != 0 {
-			e.a.write(e.fr, e.newCell(fr.params[j].rest, "s:"+k.name), k.s.via(Caller, k.name, e.fr.unit, k.node))
+			e.rest(e.newCell(fr.params[j].rest, "s:"+k.name), k.s, k.name, k.node)
 		}
 	}
 	for i := range fr.params {
@@ -362,6 +366,17 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 		}
 	}
 	return given, changed
+}
+
+// maxRest is how many arguments of *args are told apart.
+const maxRest = 16
+
+// rest joins an argument into a member of *args or **kwargs.
+func (e *exec) rest(c *cell, s set, name string, n *syntax.Node) {
+	if !c.all.covers(s) {
+		s = s.via(Caller, name, e.fr.unit, n)
+	}
+	e.a.write(e.fr, c, s)
 }
 
 // hand joins an argument into a parameter.

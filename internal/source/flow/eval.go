@@ -161,8 +161,23 @@ func (e *exec) boolean(n *syntax.Node) set {
 			keep.vals = e.onlyFalsy(keep.vals)
 		}
 		out = out.or(keep)
+		if n.Text != "and" && e.holds(s) {
+			return out
+		}
 	}
 	return out
+}
+
+// holds reports whether s is something that counts as true whatever happens.
+func (e *exec) holds(s set) bool {
+	for _, x := range s.vals {
+		switch e.a.info(x.v).kind {
+		case vFunc, vBound, vClass, vModule:
+		default:
+			return false
+		}
+	}
+	return len(s.vals) > 0 && !s.unknown
 }
 
 // falsy returns 1 for a value that counts as false, -1 for one that counts as
@@ -311,6 +326,10 @@ func (e *exec) list(n *syntax.Node) set {
 // frame put there.
 func (e *exec) fresh(k objKind, n *syntax.Node) *object {
 	o := e.a.object(k, n, e.fr.unit, nil)
+	if e.own == nil {
+		e.own = map[*object]bool{}
+	}
+	e.own[o] = true
 	for _, key := range o.keys {
 		if c := o.cells[key]; len(c.parts) > 0 {
 			e.writeCell(c, set{})
@@ -319,11 +338,15 @@ func (e *exec) fresh(k objKind, n *syntax.Node) *object {
 	return o
 }
 
+// maxSpread is how many members of a list are told apart when it is put
+// together of others.
+const maxSpread = 64
+
 // spread appends the members of s to o; it returns the next place, or -1 if
 // that is not known.
 func (e *exec) spread(o *object, s set, at int) int {
-	if len(s.vals) == 1 && !s.unknown && at >= 0 {
-		if n, ok := e.length(s.vals[0]); ok {
+	if len(s.vals) == 1 && !s.unknown && at >= 0 && e.a.info(s.vals[0].v).obj != o {
+		if n, ok := e.length(s.vals[0]); ok && at+n <= maxSpread {
 			for i := range n {
 				e.setCell(o, "i:"+strconv.Itoa(at+i), e.member(s, e.index(i)))
 			}

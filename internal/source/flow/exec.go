@@ -33,7 +33,8 @@ type exec struct {
 	dead  bool // nothing follows: a return, a raise, a break
 	rec   *record
 	ret   set
-	nest  int // of calls that the language makes by itself
+	nest  int              // of calls that the language makes by itself
+	own   map[*object]bool // made by literals of this run: their order is known
 }
 
 // A loop collects the states that leave its body by break and continue.

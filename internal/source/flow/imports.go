@@ -139,7 +139,8 @@ func (im *importer) absolute(from int, text string) (string, bool) {
 func (e *exec) module(name string, relative bool) (v val, path string, inside bool) {
 	im, a := e.a.imports, e.a
 	var unit int
-	full, ok := name, false
+	full := name
+	var ok bool
 	if relative {
 		if name == "" {
 			return a.intern(info{kind: vModule, unit: -1}), "", true

@@ -220,7 +220,7 @@ func (e *exec) keysOf(o *object) set {
 		case strings.HasPrefix(k, "i:"):
 			out.vals = append(out.vals, entry{v: e.a.intern(info{kind: vNumber, text: k[2:]})})
 		case strings.HasPrefix(k, "v:"):
-			if n, err := strconv.Atoi(k[2:]); err == nil {
+			if n, err := strconv.ParseInt(k[2:], 10, 32); err == nil {
 				out.vals = append(out.vals, entry{v: val(n)})
 			}
 		default:

@@ -98,7 +98,7 @@ func (e *exec) listMethod(name string, x entry, recv info, ar *args, n *syntax.N
 	self := set{vals: []entry{x}}
 	switch name {
 	case "append":
-		if k, ok := e.length(x); ok && len(e.loops) == 0 && !o.summary && o.kind == objList {
+		if k, ok := e.lengthOfOwn(x); ok {
 			e.setCell(o, "i:"+itoa(k), first)
 			return one(a.common.none, nil)
 		}
@@ -109,11 +109,9 @@ func (e *exec) listMethod(name string, x entry, recv info, ar *args, n *syntax.N
 		s, _, _ := ar.get(1, "")
 		e.addCell(e.newCell(o, star), s)
 	case "extend", "update":
-		if len(e.loops) == 0 && o.kind == objList {
-			if k, ok := e.length(x); ok {
-				e.spread(o, first, k)
-				return one(a.common.none, nil)
-			}
+		if k, ok := e.lengthOfOwn(x); ok {
+			e.spread(o, first, k)
+			return one(a.common.none, nil)
 		}
 		e.addCell(e.newCell(o, star), e.iterate(first, n))
 	case "pop", "popleft":
@@ -143,6 +141,17 @@ func (e *exec) listMethod(name string, x entry, recv info, ar *args, n *syntax.N
 		return one(a.common.number, nil)
 	}
 	return one(a.common.none, nil)
+}
+
+// lengthOfOwn returns the length of a list that this run made, and that grows
+// outside of loops: only there the place of what is appended is known.
+func (e *exec) lengthOfOwn(x entry) (int, bool) {
+	o := e.a.info(x.v).obj
+	if len(e.loops) > 0 || o.summary || o.kind != objList || !e.own[o] {
+		return 0, false
+	}
+	n, ok := e.length(x)
+	return n, ok && n < maxSpread
 }
 
 // escape notes functions that go to someone who is not seen.

@@ -510,7 +510,7 @@ func (e *exec) format(t info, x entry, ar *args, n *syntax.Node) set {
 		field := s[i+1 : i+end]
 		s = s[i+end+1:]
 		var v set
-		ok := true
+		var ok bool
 		switch k, err := strconv.Atoi(field); {
 		case field == "":
 			v, _, ok = ar.get(auto, "")
