@@ -342,14 +342,17 @@ func (e *exec) super(ar *args) set {
 	for fr != nil && fr.class == nil {
 		fr = fr.parent
 	}
-	if fr == nil || len(fr.params) == 0 {
+	if fr == nil || fr.self == nil && len(fr.params) == 0 {
 		return unknown()
 	}
-	out := set{unknown: fr.params[0].given.unknown}
-	if fr == e.fr {
-		e.fr.reading(fr.ret)
+	var self set
+	if fr.self != nil {
+		self = e.readCell(fr.self)
+	} else {
+		self = fr.params[0].given
 	}
-	for _, x := range fr.params[0].given.vals {
+	out := set{unknown: self.unknown}
+	for _, x := range self.vals {
 		if k := a.info(x.v).kind; k == vInst || k == vClass {
 			out = out.or(one(a.intern(info{kind: vSuper, cls: fr.class, recv: x.v}), nil))
 		}

@@ -319,7 +319,11 @@ func (e *exec) give(fr *frame, recv *entry, ar *args, _ *syntax.Node) (given []s
 		}
 		next(s, node, self)
 	}
-	if recv != nil {
+	switch {
+	case recv == nil:
+	case fr.self != nil:
+		e.a.write(e.fr, fr.self, set{vals: []entry{*recv}})
+	default:
 		put(set{vals: []entry{*recv}}, nil, true)
 	}
 	for i, s := range ar.pos {
@@ -404,7 +408,7 @@ func (e *exec) hand(p *param, s set, n *syntax.Node, self bool) bool {
 func (a *analysis) callUnknown(fr *frame) {
 	fr.called = true
 	start := 0
-	if kind := shape(fr); fr.class != nil && len(fr.params) > 0 && fr.params[0].rest == nil && kind != "staticmethod" {
+	if kind := shape(fr); fr.class != nil && (fr.self != nil || len(fr.params) > 0 && fr.params[0].rest == nil) && kind != "staticmethod" {
 		c := fr.class
 		if len(c.insts) == 0 {
 			a.instance(c, c.node, c.unit)
@@ -416,8 +420,12 @@ func (a *analysis) callUnknown(fr *frame) {
 		if kind == "classmethod" {
 			self = one(a.intern(info{kind: vClass, cls: c}), nil)
 		}
-		fr.params[0].given = fr.params[0].given.or(self)
-		start = 1
+		if fr.self != nil {
+			a.write(fr, fr.self, self)
+		} else {
+			fr.params[0].given = fr.params[0].given.or(self)
+			start = 1
+		}
 	}
 	for i := start; i < len(fr.params); i++ {
 		p := &fr.params[i]

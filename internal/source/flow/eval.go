@@ -229,6 +229,9 @@ func (e *exec) nameOf(name string) set {
 func (e *exec) name(n *syntax.Node) set {
 	a := e.a
 	name := n.Text
+	if this := a.g.units[e.fr.unit].Language.This; this != "" && name == this {
+		return e.this()
+	}
 	for sc := e.sc; ; {
 		r := sc.ref(name)
 		switch r.kind {
@@ -254,6 +257,16 @@ func (e *exec) name(n *syntax.Node) set {
 		}
 		return e.free(name)
 	}
+}
+
+// this returns the receiver of the method around the code.
+func (e *exec) this() set {
+	for fr := e.fr; fr != nil; fr = fr.parent {
+		if fr.class != nil && fr.self != nil {
+			return e.readCell(fr.self)
+		}
+	}
+	return unknown()
 }
 
 // free returns what a name means that nothing binds.

@@ -8,7 +8,6 @@ type Language struct {
 	This        string // name of the receiver where it is no parameter; "" if it is the first parameter
 	Hoist       bool   // functions are known before the statements of their scope run
 	Members     bool   // o.x and o["x"] are the same
-	Chained     bool   // relative modules are paths such as ./x, not dots
 	Builtins    string // what names of the language itself belong to: <builtin>
 	Types       map[Kind]string
 	// IsBuiltin tells whether a name is known without being bound.

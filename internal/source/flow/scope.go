@@ -82,6 +82,7 @@ type frame struct {
 	vars     *object // captured variables; of a module its names
 	attrs    *object // of the function itself
 	ret      *cell
+	self     *cell   // the receiver, in languages where it is no parameter
 	yield    *object // what a generator gives
 	returns  uint64  // parameters that are returned as they came
 	reads    map[*cell]struct{}
@@ -139,6 +140,9 @@ func (b *binder) frame(name string, node *syntax.Node, parent *frame) *frame {
 	fr := &frame{id: FuncID(len(a.frames)), name: name, short: name[strings.LastIndexByte(name, '.')+1:], unit: b.unit, node: node, parent: parent}
 	fr.vars = a.newObject(objFrame, node, b.unit)
 	fr.ret = a.newCell()
+	if a.g.units[b.unit].Language.This != "" {
+		fr.self = a.newCell()
+	}
 	a.frames = append(a.frames, fr)
 	return fr
 }
