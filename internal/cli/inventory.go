@@ -75,6 +75,9 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) erro
 		return err
 	}
 	defer done()
+	if f.callgraph != "" {
+		tree.Whole()
+	}
 	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", All: f.all})
 	if err != nil {
 		return &exit{exitIncomplete, err}

@@ -3,6 +3,8 @@ package source
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -19,6 +21,8 @@ import (
 type facts struct {
 	docs []placed
 
+	cut   bool // the graph lacks files that may call what it has
+	whole bool // the graph is to hold all code, not only what matters
 	once  sync.Once
 	graph *flow.Graph
 	reach *flow.Reach
@@ -44,12 +48,19 @@ func (r *reader) other(_ context.Context, f *File, _ []byte) {
 	r.status(f.Lang, 0, "not_examined", "no reader for this language")
 }
 
+// Whole makes [Tree.Flow] analyse all code, not only what can matter for an
+// inventory. It must be called before anything that needs the graph.
+func (t *Tree) Whole() { t.facts.whole = true }
+
 // Flow returns the call graph of the tree's code, and what can be reached in it.
 // It is computed at the first call; ctx bounds that.
 func (t *Tree) Flow(ctx context.Context) (*flow.Graph, *flow.Reach) {
 	t.facts.once.Do(func() { t.analyse(ctx) })
 	return t.facts.graph, t.facts.reach
 }
+
+// mostWork bounds the analysis for an inventory, some ten seconds.
+const mostWork = 8_000_000
 
 func (t *Tree) analyse(ctx context.Context) {
 	env := map[string][]flow.Given{}
@@ -60,12 +71,49 @@ func (t *Tree) analyse(ctx context.Context) {
 			}
 		}
 	}
-	t.facts.graph = flow.Analyse(ctx, t.units(), flow.PythonLibrary(), flow.Options{Environment: env, File: t.data})
+	units := t.units()
+	sets, work, whole := [][]flow.Unit{units}, 0, true
+	cat, err := rules.LoadCatalogue()
+	if err == nil {
+		t.facts.rows, err = recognise.Compile(cat)
+	}
+	t.facts.err = err
+	if err == nil && !t.facts.whole {
+		sets, whole = relevant(units, t.facts.rows)
+		work = mostWork
+		t.drop(sets)
+	}
+	for i, set := range sets {
+		t.facts.graph = flow.Analyse(ctx, set, flow.PythonLibrary(), flow.Options{Environment: env, File: t.data, Work: work})
+		t.facts.cut = i > 0 || !whole
+		if !errors.Is(t.facts.graph.Incomplete, flow.ErrLimit) || i == len(sets)-1 {
+			break
+		}
+	}
+	if t.facts.cut {
+		t.Statuses = append(t.Statuses, Status{Reader: "source/flow", State: "not_examined", Detail: fmt.Sprintf(
+			"calls and values are followed in %d of %d files, those next to uses of AI: what leads there from farther away is at most possibly reachable", len(t.facts.graph.Units()), len(units))})
+	}
 	if err := t.facts.graph.Incomplete; err != nil {
 		t.Statuses = append(t.Statuses, Status{Reader: "source/flow", State: "partial", Detail: err.Error()})
 	}
 	entries := t.entries()
 	t.facts.reach = t.facts.graph.Reach(entries)
+}
+
+// drop forgets the syntax of files that no set has: nobody asks for it.
+func (t *Tree) drop(sets [][]flow.Unit) {
+	keep := map[string]bool{}
+	for _, set := range sets {
+		for i := range set {
+			keep[set[i].Path] = true
+		}
+	}
+	for _, f := range t.Files {
+		if !keep[f.Path] {
+			f.Syntax = nil
+		}
+	}
 }
 
 // entries are where programs begin: what the code itself says, what
@@ -94,7 +142,7 @@ func (t *Tree) entries() []flow.Entry {
 		}
 	}
 	for _, e := range out {
-		if !e.Test && !e.Possibly {
+		if !e.Test && !e.Possibly && !t.facts.cut {
 			return out
 		}
 	}
@@ -208,14 +256,6 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 	defer t.facts.mu.Unlock()
 	if t.facts.seen != nil || t.facts.err != nil {
 		return t.facts.seen, t.facts.err
-	}
-	cat, err := rules.LoadCatalogue()
-	if err == nil {
-		t.facts.rows, err = recognise.Compile(cat)
-	}
-	if err != nil {
-		t.facts.err = err
-		return nil, err
 	}
 	paths := map[string]bool{}
 	byPath := map[string]*File{}

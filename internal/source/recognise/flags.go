@@ -211,6 +211,9 @@ func (m *matcher) anyCall(c *call) {
 		return
 	}
 	for _, k := range n.Kids[1:] {
+		if k != nil && k.Kind == syntax.Keyword && (k.Text == "mcp_servers" || k.Text == "mcpServers") {
+			m.mcpServers(c, k.Text)
+		}
 		if k == nil || k.Kind != syntax.Keyword || !strings.HasPrefix(k.Text, "allow_") {
 			continue
 		}
@@ -303,4 +306,23 @@ func (m *matcher) urlFlags(_ *call, t text, _ string) []sight.Flag {
 		}
 	}
 	return out
+}
+
+// mcpServers reports the servers that any call takes as a map under that name.
+func (m *matcher) mcpServers(c *call, kw string) {
+	if c.row == nil {
+		c.row = &row{}
+	}
+	for _, member := range [...]string{"url", "server_url", "command"} {
+		for _, t := range m.argument(c, "kw:"+kw+"."+member, true).texts {
+			if t.dynamic || t.open || t.s == "" {
+				continue
+			}
+			s := m.base(c, sight.MCPClient, sight.Snippet(t.s))
+			if t.from.Path != "" {
+				s.Evidence = []sight.Place{t.from}
+			}
+			m.out = append(m.out, s)
+		}
+	}
 }

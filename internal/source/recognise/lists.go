@@ -45,7 +45,11 @@ func (m *matcher) lists() {
 					m.parameter(i, n)
 				default:
 				}
-				if value != nil && modelNames.MatchString(name) {
+				switch {
+				case value == nil:
+				case value.Kind == syntax.String && value.Flag&syntax.Bytes == 0 && n.Kind != syntax.Call && paramNames.MatchString(name):
+					m.plain(i, value, "named "+name)
+				case modelNames.MatchString(name):
 					m.list(i, value)
 				}
 				return true
@@ -66,8 +70,72 @@ func (m *matcher) list(unit int, n *syntax.Node) {
 	default:
 		return
 	}
-	if !m.ids(unit, elements) && values != nil {
-		m.ids(unit, values)
+	// The values of a map name models rather than its keys, which may be names for people.
+	for _, v := range values {
+		if v != nil && (v.Kind == syntax.Call || v.Kind == syntax.Dict) && m.names(unit, v) {
+			return
+		}
+	}
+	if values == nil || !m.ids(unit, values) {
+		m.ids(unit, elements)
+	}
+}
+
+// names reports whether an entry of a map names a model itself.
+func (m *matcher) names(unit int, n *syntax.Node) bool {
+	found := false
+	for i, k := range n.Kids {
+		name, v := "", (*syntax.Node)(nil)
+		switch {
+		case n.Kind == syntax.Dict && i%2 == 0 && k != nil && i+1 < len(n.Kids):
+			name, v = k.Text, n.Kids[i+1]
+		case k != nil && k.Kind == syntax.Keyword:
+			name, v = k.Text, k.Kid(0)
+		}
+		if v != nil && v.Kind == syntax.String && (idNames.MatchString(name) || paramNames.MatchString(name)) {
+			m.plain(unit, v, "map of models")
+			found = true
+		}
+	}
+	return found
+}
+
+var idNames = regexp.MustCompile(`(?i)^(?:id|model|name|model_?id|model_?name|repo_?id|deployment)$`)
+
+// plain reports a text that can only be a model: of a provider's own form,
+// with or without the provider before it, or org/name of a hub.
+func (m *matcher) plain(unit int, v *syntax.Node, via string) {
+	id := v.Text
+	if !sight.IsID(id) || sight.IsPath(id, m.in.Exists) {
+		return
+	}
+	provider, rest := m.rows.Prefix(id)
+	switch {
+	case provider != "" && !m.rows.IsGateway(provider) && (m.rows.Maker(rest) != "" || strings.Contains(id, ":") && strings.ContainsAny(rest, "0123456789")):
+		id = rest
+	case m.rows.Maker(id) != "":
+		provider = m.rows.Maker(id)
+	case sight.IsHub(id) && m.rows.Known(id):
+		provider = "huggingface"
+	default:
+		return
+	}
+	u := m.g.Units()[unit]
+	scope := m.in.Scope(u.Path)
+	for i := range m.out {
+		if m.out[i].Kind == sight.Model && strings.EqualFold(m.out[i].Name, id) && sight.Wider(m.out[i].Scope, scope) == m.out[i].Scope {
+			return
+		}
+	}
+	m.out = append(m.out, sight.Sighting{
+		Kind: sight.Model, Name: id, Provider: provider, State: sight.Possible, Scope: scope,
+		Evidence: []sight.Place{m.place(unit, v, via)},
+	})
+	if m.rows.IsService(provider) {
+		m.out = append(m.out, sight.Sighting{
+			Kind: sight.Provider, Name: provider, State: sight.Possible, Scope: m.in.Scope(u.Path),
+			Evidence: []sight.Place{m.place(unit, v, via)},
+		})
 	}
 }
 
@@ -101,24 +169,9 @@ func (m *matcher) ids(unit int, elements []*syntax.Node) bool {
 // parameter reports a model that is the default of a parameter, even where
 // every caller of the tree passes another one.
 func (m *matcher) parameter(unit int, n *syntax.Node) {
-	v := n.Kid(1)
-	if v == nil || v.Kind != syntax.String || !paramNames.MatchString(n.Text) || !sight.IsID(v.Text) || !m.rows.Known(v.Text) || sight.IsPath(v.Text, m.in.Exists) {
-		return
+	if v := n.Kid(1); v != nil && v.Kind == syntax.String && paramNames.MatchString(n.Text) {
+		m.plain(unit, v, "default parameter")
 	}
-	for i := range m.out {
-		if m.out[i].Kind == sight.Model && strings.EqualFold(m.out[i].Name, v.Text) {
-			return
-		}
-	}
-	u := m.g.Units()[unit]
-	s := sight.Sighting{
-		Kind: sight.Model, Name: v.Text, Provider: m.rows.Maker(v.Text), State: sight.Possible, Scope: m.in.Scope(u.Path),
-		Evidence: []sight.Place{m.place(unit, v, "default parameter")},
-	}
-	if s.Provider == "" {
-		s.Provider = "huggingface"
-	}
-	m.out = append(m.out, s)
 }
 
 // paramNames are names of parameters that take a model.

@@ -386,3 +386,52 @@ func (m *matcher) state(f flow.FuncID, s *sight.Sighting, path string) {
 		s.Scope = sight.Test
 	}
 }
+
+// weak are packages that much code imports, and what such a file must have
+// besides to matter.
+var weak = map[string][]string{
+	"pickle": {"load", "Unpickler"}, "_pickle": {"load"}, "cPickle": {"load"}, "dill": {"load"}, "cloudpickle": {"load"}, "joblib": {"load"}, "shelve": {"open"},
+	"numpy": {".load("}, "pandas": {"read_pickle"}, "seaborn": {"load_dataset"}, "boto3": {"bedrock", "sagemaker", "comprehend", "rekognition", "textract"},
+	"requests": nil, "httpx": nil, "aiohttp": nil, "urllib": nil, "sklearn": {"fetch_", "load_", "externals"},
+}
+
+// Matters reports whether a file can hold what the catalogue names: strongly, so
+// that whoever uses the file matters too, or by itself alone.
+func (r *Rows) Matters(language string, imports []string, text string) (strong, alone bool) {
+	t := r.calls[language]
+	if t == nil {
+		return true, true
+	}
+	for _, name := range imports {
+		head := name
+		if i := strings.IndexAny(name, "./"); i > 0 && language == "python" {
+			head = name[:i]
+		}
+		need, isWeak := weak[head]
+		switch {
+		case isWeak:
+			for _, w := range need {
+				alone = alone || strings.Contains(text, w)
+			}
+		case language != "python":
+			return true, true
+		case len(t.byHead[head]) > 0 || r.packages["pypi"][strings.ReplaceAll(strings.ToLower(head), "_", "-")]:
+			return true, true
+		}
+	}
+	for _, h := range r.hosts {
+		host := strings.TrimLeft(h.host, "*")
+		if i := strings.IndexByte(host, '*'); i > 0 {
+			host = host[:i]
+		}
+		if len(host) > 8 && strings.Contains(text, host) {
+			return true, true
+		}
+	}
+	for _, w := range [...]string{"/api/generate", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "11434", "mcp_servers", "mcpServers"} {
+		if strings.Contains(text, w) {
+			return true, true
+		}
+	}
+	return false, alone
+}

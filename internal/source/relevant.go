@@ -1,0 +1,145 @@
+package source
+
+import (
+	"strings"
+
+	"github.com/modelwarden/warden/internal/source/flow"
+	"github.com/modelwarden/warden/internal/source/recognise"
+	"github.com/modelwarden/warden/internal/source/syntax"
+)
+
+// relevant keeps the units that can matter for an inventory. Those that import
+// a package of AI, or name a provider's host, count with everybody who imports
+// them and with what all these import, since values come from there. Those
+// that only unpickle or send requests count by themselves. In a tree without
+// AI little is left, however large it is.
+//
+// The sets are tried one after the other while the analysis runs out of its
+// bounds: all that, unless it is more than mostFlow bytes; the neighbours of the
+// files that matter; these files alone. whole says that the first is all.
+func relevant(units []flow.Unit, rows *recognise.Rows) (sets [][]flow.Unit, whole bool) {
+	imports := make([][]string, len(units))
+	bySuffix := map[string][]int{}
+	for i, u := range units {
+		imports[i] = importsOf(&u)
+		for name := u.Name; ; {
+			if l := bySuffix[name]; len(l) < 64 {
+				bySuffix[name] = append(l, i)
+			}
+			_, rest, ok := strings.Cut(name, ".")
+			if !ok {
+				break
+			}
+			name = rest
+		}
+	}
+	target := func(name string) []int {
+		for ; name != ""; name = parentOf(name) {
+			if l := bySuffix[name]; len(l) > 0 {
+				return l
+			}
+		}
+		return nil
+	}
+	uses, usedBy := make([][]int, len(units)), make([][]int, len(units))
+	for i := range units {
+		for _, name := range imports[i] {
+			for _, k := range target(name) {
+				if k != i {
+					uses[i], usedBy[k] = append(uses[i], k), append(usedBy[k], i)
+				}
+			}
+		}
+	}
+	strong, alone := make([]bool, len(units)), make([]bool, len(units))
+	for i := range units {
+		strong[i], alone[i] = rows.Matters(units[i].Language.Name, imports[i], units[i].File.Source)
+		alone[i] = alone[i] || units[i].Notebook
+	}
+	last := 0
+	for _, depth := range [...]int{len(units), 2, 1, 0} {
+		keep := closure(closure(strong, usedBy, min(depth, 1+depth/2)), uses, depth)
+		var out []flow.Unit
+		total := 0
+		for i, u := range units {
+			if keep[i] || alone[i] {
+				out = append(out, u)
+				total += len(u.File.Source)
+			}
+		}
+		if (total <= mostFlow || depth == 0) && (len(sets) == 0 || len(out) < last) {
+			sets, last = append(sets, out), len(out)
+			whole = whole || depth == len(units)
+		}
+	}
+	return sets, whole
+}
+
+// mostFlow is how much code is analysed for an inventory: some ten seconds.
+const mostFlow = 9 << 20
+
+// closure adds what can be reached in so many steps.
+func closure(from []bool, edges [][]int, depth int) []bool {
+	in := append([]bool(nil), from...)
+	var now, next []int
+	for i, s := range in {
+		if s {
+			now = append(now, i)
+		}
+	}
+	for ; depth > 0 && len(now) > 0; depth-- {
+		for _, i := range now {
+			for _, k := range edges[i] {
+				if !in[k] {
+					in[k] = true
+					next = append(next, k)
+				}
+			}
+		}
+		now, next = next, now[:0]
+	}
+	return in
+}
+
+func parentOf(name string) string {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return ""
+	}
+	return name[:i]
+}
+
+// importsOf returns the dotted names that a unit imports; relative ones are
+// made absolute.
+func importsOf(u *flow.Unit) []string {
+	var out []string
+	base := u.Name
+	if !u.Package {
+		base = parentOf(base)
+	}
+	for _, top := range u.File.Body {
+		syntax.Walk(top, func(n *syntax.Node) bool {
+			switch n.Kind {
+			case syntax.Import:
+				for _, a := range n.Kids {
+					out = append(out, a.Text)
+				}
+			case syntax.From:
+				mod := n.Text
+				if dots := len(mod) - len(strings.TrimLeft(mod, ".")); dots > 0 && u.Language.Name == "python" {
+					b := base
+					for range dots - 1 {
+						b = parentOf(b)
+					}
+					mod = strings.Trim(b+"."+mod[dots:], ".")
+				}
+				for _, a := range n.Kids {
+					out = append(out, mod+"."+a.Text)
+				}
+			default:
+			}
+			return true
+		})
+	}
+	return out
+}
