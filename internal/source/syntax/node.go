@@ -136,6 +136,7 @@ const (
 	Default                   // what a module exports without a name
 	Getter                    // a method that is called by reading the attribute
 	Partial                   // made by a tolerant reader, which may have left something out
+	Declares                  // an Assign or For that makes its names, in languages where assigning alone does not
 )
 
 // A Node is a piece of the syntax tree. What its kids are depends on its kind
