@@ -24,6 +24,7 @@ import (
 	"github.com/modelwarden/warden/internal/access/route"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob"
+	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
@@ -92,6 +93,7 @@ type Config struct {
 	Stored      *route.Service                 // routes that are added at run time; may be nil
 	Traffic     *monitor.Service               // may be nil
 	Archive     *monitor.Archive               // of contents; may be nil
+	Register    *register.Service              // of assets; may be nil
 	Accounts    func(most int) []limit.Account // what callers used of limits, in this process; may be nil
 	Running     func() int                     // exchanges in this process; may be nil
 	Web         http.Handler                   // everything that is not the API

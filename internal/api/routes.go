@@ -95,6 +95,22 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, do(http.MethodPatch, "set-finding", "/findings/{id}", "Say what you think of a finding group", "findings"), s.setGroup)
 	huma.Register(h, get("list-rules", "/rules", "Every rule a scan may report", "findings"), s.listRules)
 
+	huma.Register(h, get("list-inbox", "/inbox", "Groups of findings over everything the platform knows, the most urgent first", "findings"), s.listInbox)
+	huma.Register(h, get("get-inbox", "/inbox/{id}", "A group of findings: where it is, what its priority is made of, what was done", "findings"), s.getInbox)
+	huma.Register(h, do(http.MethodPost, "triage", "/inbox/triage", "Assign, resolve, ignore, accept or reopen groups, each with a result of its own", "findings"), s.triage)
+
+	huma.Register(h, large(do(http.MethodPost, "register-inventory", "/inventories", "Register what an inventory saw, in place of the last of its source", "assets")), s.registerInventory)
+	huma.Register(h, get("list-inventories", "/inventories", "Sources of inventories", "assets"), s.listInventories)
+	huma.Register(h, get("list-assets", "/assets", "The register of AI assets, the most urgent first", "assets"), s.listAssets)
+	huma.Register(h, get("get-asset", "/assets/{id}", "An asset: owner, tier, evidence, sightings, findings", "assets"), s.getAsset)
+	huma.Register(h, do(http.MethodPatch, "set-asset", "/assets/{id}", "Say who answers for an asset and what it is for", "assets"), s.setAsset)
+	huma.Register(h, get("list-owner-rules", "/owners", "Rules that give assets owners", "assets"), s.listOwnerRules)
+	huma.Register(h, do(http.MethodPost, "set-owner-rule", "/owners", "Give all assets that match an owner", "assets"), s.setOwnerRule)
+	huma.Register(h, do(http.MethodPost, "set-tier", "/assets/{id}/tier", "Ask for another risk tier: a graver one holds at once", "assets"), s.setTier)
+	huma.Register(h, do(http.MethodPost, "approve-tier", "/assets/{id}/tier/approve", "Approve a milder tier that somebody else asked for", "assets"), s.approveTier)
+	huma.Register(h, get("risk-rules", "/risk", "The closed lists, tiers and evidence of the risk rules", "assets"), s.riskRules)
+	huma.Register(h, do(http.MethodPost, "classify", "/risk/classify", "Class and tier of a described system, with the rules that fired", "assets"), s.classify)
+
 	huma.Register(h, get("list-audit", "/audit", "Audit entries, newest first", "audit"), s.listAudit)
 	huma.Register(h, streamOp(h, get("stream-events", "/events/stream", "What happens, as it is recorded: server-sent events", "audit")), s.streamEvents)
 	huma.Register(h, get("get-proof", "/audit/{seq}/proof", "Inclusion proof of one entry", "audit"), s.proof)

@@ -190,6 +190,9 @@ func (d *demo) Remove(ctx context.Context, actor warden.Principal) (api.DemoSumm
 	if sum.Models, sum.Artifacts, err = d.s.registry.DeleteDemo(ctx, actor); err != nil {
 		return sum, err
 	}
+	if _, err := d.s.register.DeleteDemo(ctx, actor); err != nil {
+		return sum, err
+	}
 	sum.Keys, err = d.s.access.RemoveDemo(ctx, actor)
 	return sum, err
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/modelwarden/warden/internal/gateway"
 	"github.com/modelwarden/warden/internal/gateway/deadline"
 	"github.com/modelwarden/warden/internal/gateway/framing"
+	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/queue/natsqueue"
@@ -76,6 +77,7 @@ type Server struct {
 	stored    storedRoutes
 	traffic   *monitor.Service
 	archive   *monitor.Archive
+	register  *register.Service
 	metrics   *prometheus.Registry
 	demo      *demo
 	log       *audit.Log
@@ -199,6 +201,9 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 		return configError("gateway.routes", err)
 	}
 	if err := s.openRoutes(); err != nil {
+		return err
+	}
+	if err := s.openRegister(); err != nil {
 		return err
 	}
 	if s.cfg.Demo && len(s.cfg.Roles) == len(Roles()) { // it plays all of them
@@ -408,7 +413,7 @@ func (s *Server) apiConfig(done <-chan struct{}) api.Config {
 		PublicKey: s.keys.publicPEM, Rules: scan.Rules(), Tool: s.opts.Tool, Routes: s.routes, Link: s.Link, Login: s.login, Workloads: s.workloads, Archive: s.archive, Web: web.Handler(), Log: s.opts.Log, Now: s.opts.Now,
 		MaxBlob: s.cfg.Limits.MaxBlob, Secure: strings.HasPrefix(s.cfg.API.URL, "https:"), Done: done,
 	}
-	cfg.Traffic, cfg.Stored = s.traffic, s.stored.svc
+	cfg.Traffic, cfg.Stored, cfg.Register = s.traffic, s.stored.svc, s.register
 	if s.cfg.does(RoleGateway) {
 		cfg.Accounts, cfg.Running = s.gateway.Accounts, s.gateway.Running
 	}

@@ -28,6 +28,7 @@ const (
 	holdEvery    = 5 * time.Second
 
 	keepUsesEvery = time.Minute
+	registerEvery = 5 * time.Second
 	progressEvery = time.Second
 	jobsKept      = 7 * 24 * time.Hour // that are done
 )
@@ -92,6 +93,10 @@ func (s *Server) upkeep(ctx context.Context, wg *sync.WaitGroup) {
 		_, err := s.traffic.Sweep(ctx)
 		_, err2 := s.archive.Sweep(ctx, s.opts.Now())
 		return errors.Join(err, err2)
+	})
+	s.every(ctx, wg, "bring the register of assets in line", registerEvery, func() error {
+		_, err := s.register.Board(ctx)
+		return err
 	})
 	s.every(ctx, wg, "renew old scans", renewEvery, func() error { return s.rescanOld(ctx) })
 }
