@@ -15,27 +15,31 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/inventory"
-	"github.com/modelwarden/warden/internal/source"
 )
 
 type inventoryFlags struct {
 	format, output, failOn string
 	callgraph              string
+	rev                    string
 	all, quiet             bool
 	noColour, noProgress   bool
 	timeout                time.Duration
+	register               bool
+	source                 string
 }
 
 func newInventory(a *app) *cobra.Command {
 	f := &inventoryFlags{}
 	c := &cobra.Command{
-		Use:   "inventory DIR",
+		Use:   "inventory DIR|REPO-URL|IMAGE-TAR",
 		Short: "Find what AI a source tree uses: models, providers, datasets, agents, unsafe flags",
 		Long: "Inventory reads source, notebooks, configurations and lock files, follows names and values through\n" +
 			"the code, and lists the AI that it uses with the place, the state (reachable, possibly reachable,\n" +
 			"configured only, unreachable) and the calls that lead there. Nothing in the tree is executed,\n" +
 			"installed or fetched. What could not be read is said, and gives exit code 3.\n\n" +
-			"  warden inventory .\n  warden inventory --format json --output inventory.json ./app\n" +
+			"A repository is cloned without a work tree and read from its objects; an image is a tar file as docker\n" +
+			"save writes it, or a folder in OCI layout.\n\n" +
+			"  warden inventory .\n  warden inventory --rev v2.1 https://example.org/team/app.git\n  warden inventory --format json --output inventory.json ./app\n" +
 			"  warden inventory --callgraph calls.json ./app",
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, x []string) error { return a.inventory(c.Context(), f, x[0]) },
@@ -45,15 +49,18 @@ func newInventory(a *app) *cobra.Command {
 	fl.StringVar(&f.output, "output", "", "write the report to this file")
 	fl.StringVar(&f.failOn, "fail-on", "never", "least severity of an unsafe use that gives exit code 1: critical, high, medium, low or never")
 	fl.StringVar(&f.callgraph, "callgraph", "", "also write the call graph to this file: a JSON object from caller to callees")
+	fl.StringVar(&f.rev, "rev", "", "branch, tag or commit of a repository (default: its main branch)")
 	fl.BoolVar(&f.all, "all", false, "also what is commented out")
 	fl.DurationVar(&f.timeout, "timeout", 0, "for the whole run (default: none)")
+	fl.BoolVar(&f.register, "register", false, "send the assets to the register of the server")
+	fl.StringVar(&f.source, "source", "", "name of the tree in the register (default: that of the folder)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
 	fl.BoolVar(&f.noColour, "no-color", false, "no colours")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "no progress line")
 	return c
 }
 
-func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) error {
+func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err error) {
 	if f.format != "text" && f.format != "json" {
 		return usage("--format %q: want text or json", f.format)
 	}
@@ -74,13 +81,19 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) erro
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer func() { err = errors.Join(err, done()) }()
 	if f.callgraph != "" {
 		tree.Whole()
 	}
 	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", All: f.all})
 	if err != nil {
 		return &exit{exitIncomplete, err}
+	}
+	codeOwners(dir, doc)
+	if f.register {
+		if err := a.registerInventory(ctx, a.Stderr, f.source, dir, doc); err != nil {
+			return err
+		}
 	}
 	if f.callgraph != "" {
 		g, _ := tree.Flow(ctx)
@@ -101,27 +114,6 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) erro
 		return &exit{exitIncomplete, err}
 	}
 	return verdictOf(doc, failAt)
-}
-
-// openTree reads what the argument names.
-func (a *app) openTree(ctx context.Context, _ *inventoryFlags, dir string) (*source.Tree, func(), error) {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, nil, &exit{exitUsage, err}
-	}
-	if !info.IsDir() {
-		return nil, nil, usage("%s is not a folder", dir)
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, nil, &exit{exitIncomplete, err}
-	}
-	tree, err := source.Open(ctx, source.Dir{Root: root}, source.Options{Name: dir})
-	if err != nil {
-		_ = root.Close()
-		return nil, nil, &exit{exitIncomplete, err}
-	}
-	return tree, func() { _ = root.Close() }, nil
 }
 
 func writeJSON(name string, v any) error {

@@ -41,7 +41,11 @@ func (d Dir) List(ctx context.Context) iter.Seq2[Entry, error] {
 				}
 				return nil
 			case !e.Type().IsRegular():
-				if langOf(p) != "" && !yield(Entry{Path: p}, fmt.Errorf("not a regular file (%s): not read", kindOf(e.Type()))) {
+				err := fmt.Errorf("not a regular file (%s): not read", kindOf(e.Type()))
+				if e.Type()&fs.ModeSymlink != 0 {
+					err = fmt.Errorf("%w: not followed", ErrLink)
+				}
+				if langOf(p) != "" && !yield(Entry{Path: p}, err) {
 					return fs.SkipAll
 				}
 				return nil

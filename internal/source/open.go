@@ -25,8 +25,10 @@ import (
 
 // Options configure [Open]. The zero value reads everything within the default limits.
 type Options struct {
-	Name   string // of the tree, for reports
-	Limits Limits
+	Name      string // of the tree, for reports
+	Limits    Limits
+	Installed bool         // read what folders of others' code say of installed packages: of an image
+	Facts     []config.Doc // what is known besides the files: the configuration of an image
 	// Progress is called after each file with what was read so far. It may be nil
 	// and is called by one goroutine at a time.
 	Progress func(files int, bytes int64)
@@ -37,7 +39,7 @@ type Options struct {
 func Open(ctx context.Context, l Lister, opts Options) (*Tree, error) {
 	opts.Limits = opts.Limits.withDefaults()
 	t := &Tree{Name: opts.Name}
-	entries := t.list(ctx, l, opts.Limits)
+	entries := t.list(ctx, l, opts.Limits, opts.Installed)
 	jobs := opts.Limits.Jobs
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
@@ -87,6 +89,9 @@ func Open(ctx context.Context, l Lister, opts Options) (*Tree, error) {
 		t.Statuses = append(t.Statuses, results[i].statuses...)
 		t.facts.add(&results[i].doc, results[i].file)
 	}
+	for i := range opts.Facts {
+		t.facts.add(&opts.Facts[i], nil)
+	}
 	slices.SortFunc(t.Statuses, func(a, b Status) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Reader, b.Reader), cmp.Compare(a.Detail, b.Detail))
 	})
@@ -96,16 +101,20 @@ func Open(ctx context.Context, l Lister, opts Options) (*Tree, error) {
 
 // list returns what is to be read, sorted by path, so that limits cut the same
 // files however the tree was listed.
-func (t *Tree) list(ctx context.Context, l Lister, lim Limits) []Entry {
+func (t *Tree) list(ctx context.Context, l Lister, lim Limits, installed bool) []Entry {
 	var entries []Entry
 	left := map[string]bool{}
 	total := 0
 	for e, err := range l.List(ctx) {
 		if err != nil {
-			t.Statuses = append(t.Statuses, Status{Reader: "source/walk", Path: e.Path, State: "skipped", Detail: reason(err)})
+			state := "skipped"
+			if errors.Is(err, ErrLink) {
+				state = "not_examined"
+			}
+			t.Statuses = append(t.Statuses, Status{Reader: "source/walk", Path: e.Path, State: state, Detail: reason(err)})
 			continue
 		}
-		if o := other(e.Path); o != "" {
+		if o := other(e.Path); o != "" && !(installed && config.Installed(e.Path)) {
 			left[o] = true
 			continue
 		}
@@ -347,3 +356,9 @@ func reason(err error) string {
 	}
 	return s
 }
+
+// Wants reports whether a file of that name would be read.
+func Wants(p string) bool { return langOf(p) != "" }
+
+// IsWeights reports whether a file of that name may hold a model.
+func IsWeights(p string) bool { return langOf(p) == Weights }

@@ -22,6 +22,10 @@ import (
 // ErrLimit is wrapped by the status of what is beyond a limit.
 var ErrLimit = errors.New("limit")
 
+// ErrLink is wrapped by a lister's error for a symbolic link or a submodule:
+// what it leads to is not read, or under its own name.
+var ErrLink = errors.New("a link")
+
 // Limits bound what [Open] reads. A field that is 0 stands for its default.
 type Limits struct {
 	FileBytes int64 // of one source or configuration file; default 8 MiB

@@ -467,6 +467,22 @@ func workflow(p string, v *Value) (d Doc) {
 	return d
 }
 
+// Command returns the entry points that a command line of a container starts;
+// files are relative to the folder it runs in, without its slash.
+func Command(p, line, workdir string) []Entry {
+	out := commandEntries(p, line, 0, "container command")
+	for i := range out {
+		if out[i].Path != "" && !strings.HasPrefix(out[i].Path, "/") {
+			out[i].Path = path.Join(workdir, out[i].Path)
+		}
+		out[i].Path = strings.TrimPrefix(out[i].Path, "/")
+		if out[i].Module != "" && workdir != "" {
+			out[i].Module = strings.Trim(strings.ReplaceAll(workdir, "/", "."), ".") + "." + out[i].Module
+		}
+	}
+	return out
+}
+
 // command turns what a container runs into entry points.
 func (d *Doc) command(p, s string, line int, via, _ string) {
 	d.Entries = append(d.Entries, commandEntries(p, s, line, via)...)

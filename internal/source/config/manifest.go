@@ -392,3 +392,33 @@ func nugetLock(p string, v *Value) (d Doc) {
 	})
 	return d
 }
+
+// metadata reads the METADATA of an installed package of Python.
+func metadata(p, text string) (d Doc) {
+	name, version := "", ""
+	for i, l := range strings.Split(text, "\n") {
+		if l = strings.TrimSuffix(l, "\r"); l == "" || i > 50 {
+			break
+		}
+		if v, ok := strings.CutPrefix(l, "Name: "); ok {
+			name = v
+		}
+		if v, ok := strings.CutPrefix(l, "Version: "); ok {
+			version = v
+		}
+	}
+	d.pkg(p, "pypi", name, version, 1, true, false)
+	return d
+}
+
+// installed reads the package.json of a package in node_modules.
+func installed(p string, v *Value) (d Doc) {
+	d.pkg(p, "npm", v.Get("name").text(), v.Get("version").text(), 1, true, false)
+	return d
+}
+
+// Installed reports whether [Read] reads the file at p, in a folder of others'
+// code, for the package that is installed there.
+func Installed(p string) bool {
+	return strings.HasSuffix(p, ".dist-info/METADATA") || strings.Contains(p, "node_modules/") && path.Base(p) == "package.json"
+}

@@ -79,6 +79,8 @@ const (
 	formJSON
 	formTOML
 	formMLmodel
+	formMetadata
+	formInstalled
 )
 
 // names are files that are known by their whole name, in lower case.
@@ -98,6 +100,12 @@ var names = map[string]form{
 func formOf(p string) form {
 	base := strings.ToLower(path.Base(p))
 	low := strings.ToLower(p)
+	if Installed(p) {
+		if base == "metadata" {
+			return formMetadata
+		}
+		return formInstalled
+	}
 	if f, ok := names[base]; ok {
 		return f
 	}
@@ -182,6 +190,8 @@ func Read(ctx context.Context, p string, data []byte) Doc {
 		return modelfile(p, text)
 	case formPrompt:
 		return prompt(p, text)
+	case formMetadata:
+		return metadata(p, text)
 	}
 	if ctx.Err() != nil {
 		return Doc{}
@@ -255,6 +265,8 @@ func document(p string, v *Value) (d Doc) {
 		return workflow(p, v)
 	case formMLmodel:
 		return mlmodel(p, v)
+	case formInstalled:
+		return installed(p, v)
 	default:
 	}
 	d.Merge(mcp(p, v))
