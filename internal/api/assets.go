@@ -68,7 +68,6 @@ type inventoryInput struct {
 	RawBody []byte `contentType:"application/json"`
 }
 
-
 func (s *service) registerInventory(ctx context.Context, in *inventoryInput) (*body[register.Registered], error) {
 	if err := s.writes(ctx, access.RoleEngineer, access.RoleSecurity); err != nil {
 		return nil, s.fail(err)

@@ -27,6 +27,10 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 		op.MaxBodyBytes = maxPush
 		return op
 	}
+	document := func(op huma.Operation) huma.Operation {
+		op.MaxBodyBytes, op.SkipValidateBody = maxPush, true // it is read where its form is known
+		return op
+	}
 	open := func(op huma.Operation) huma.Operation {
 		op.Security = []map[string][]string{}
 		return op
@@ -99,7 +103,7 @@ func (s *service) routes(h huma.API, mux *http.ServeMux) {
 	huma.Register(h, get("get-inbox", "/inbox/{id}", "A group of findings: where it is, what its priority is made of, what was done", "findings"), s.getInbox)
 	huma.Register(h, do(http.MethodPost, "triage", "/inbox/triage", "Assign, resolve, ignore, accept or reopen groups, each with a result of its own", "findings"), s.triage)
 
-	huma.Register(h, large(do(http.MethodPost, "register-inventory", "/inventories", "Register what an inventory saw, in place of the last of its source", "assets")), s.registerInventory)
+	huma.Register(h, document(do(http.MethodPost, "register-inventory", "/inventories", "Register what an inventory saw, in place of the last of its source", "assets")), s.registerInventory)
 	huma.Register(h, get("list-inventories", "/inventories", "Sources of inventories", "assets"), s.listInventories)
 	huma.Register(h, get("list-assets", "/assets", "The register of AI assets, the most urgent first", "assets"), s.listAssets)
 	huma.Register(h, get("get-asset", "/assets/{id}", "An asset: owner, tier, evidence, sightings, findings", "assets"), s.getAsset)

@@ -153,7 +153,7 @@ func newRoot(a *app) *cobra.Command {
 	f.StringVar(&a.keyFile, "key-file", "", "file with an access key (default $WARDEN_KEY or the key of the server on this machine)")
 	f.BoolVar(&a.debug, "debug", false, "log more")
 	root.AddCommand(
-		newScan(a), newInspect(a), newInventory(a), newGuard(a), newSign(a), newVerify(a), newAttest(a), newKey(a), newRules(a), newServe(a), newConfig(a), newBackup(a), newRestore(a), newRegistry(a), newJobs(a), newAudit(a), newEvents(a), newAccess(a), newGateway(a), newTrust(a), newPolicy(a), newExplain(a), newDecide(a), newDemo(a), newVersion(a),
+		newScan(a), newInspect(a), newInventory(a), newGuard(a), newSign(a), newVerify(a), newAttest(a), newKey(a), newRules(a), newServe(a), newConfig(a), newBackup(a), newRestore(a), newRegistry(a), newAsset(a), newRisk(a), newFindings(a), newJobs(a), newAudit(a), newEvents(a), newAccess(a), newGateway(a), newTrust(a), newPolicy(a), newExplain(a), newDecide(a), newDemo(a), newVersion(a),
 	)
 	return root
 }
