@@ -164,9 +164,10 @@ func (a *app) printAsset(d assetDetail) error {
 	row := func(name, format string, x ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, x...)) }
 	p := d.Person
 	row("asset", "%s (%s, %s), version %d", d.ID, d.Family, d.Kind, d.Version)
-	row("owner", "%s", cmp.Or(strings.TrimSpace(ownerText(d.Owner)+" ("+d.Owner.From+")"), "nobody"))
 	if d.Owner.Name == "" {
-		row("", "nobody answers for it: warden asset set %s --owner TEAM", d.ID)
+		row("owner", "nobody: warden asset set %s --owner TEAM", d.ID)
+	} else {
+		row("owner", "%s (%s)", ownerText(d.Owner), d.Owner.From)
 	}
 	row("contact, approver", "%s, %s", dash(p.Contact), dash(p.Approver))
 	row("purpose", "%s  %s", cmp.Or(p.System.Purpose, "unknown"), p.Use)
@@ -216,11 +217,11 @@ func systemFlags(f *pflag.FlagSet) {
 	f.Float64("flop", 0, "operations of training, of a general-purpose model")
 }
 
-// given returns the values of flags that were set.
-func given(f *pflag.FlagSet, skip ...string) map[string]any {
-	out := map[string]any{}
+// given returns the values of flags of the command itself that were set.
+func given(c *cobra.Command, skip ...string) map[string]any {
+	out, f := map[string]any{}, c.Flags()
 	f.Visit(func(x *pflag.Flag) {
-		if slices.Contains(skip, x.Name) {
+		if slices.Contains(skip, x.Name) || c.InheritedFlags().Lookup(x.Name) != nil {
 			return
 		}
 		name := x.Name
@@ -249,8 +250,7 @@ func newAssetSet(a *app) *cobra.Command {
 			"--version nothing is done if somebody else changed the asset since.\n\n" +
 			"  warden asset set model:registry:team/chat --owner group:ml --purpose customer_support --categories personal --exposure internet",
 		RunE: func(c *cobra.Command, x []string) error {
-			local := c.LocalNonPersistentFlags()
-			in := given(local)
+			in := given(c)
 			if len(in) == 0 {
 				return usage("nothing to set (hint: %s --help)", c.CommandPath())
 			}

@@ -89,7 +89,7 @@ func (a *app) classified(c *cobra.Command, x []string, file string, every bool) 
 			return nil, usage("--file: %w", err)
 		}
 	} else {
-		in := given(c.Flags(), "format", "file", "all", "explain", "data", "server", "key-file", "debug")
+		in := given(c, "format", "file", "all", "explain")
 		if len(in) == 0 {
 			return nil, usage("name an asset, --all, --file FILE, or describe a system with flags (hint: %s --help)", c.CommandPath())
 		}
