@@ -295,7 +295,7 @@ func (m *matcher) modelAt(c *call, kind sight.Kind, t text) sight.Sighting {
 	} else if t.from.Via != "" {
 		s.Evidence[0].Via = t.from.Via
 	}
-	s.Selectable, s.Loads = t.one, r.Loads
+	s.Selectable, s.Loads = t.one, m.loads(c)
 	s.Revision = m.read(c, strings.ReplaceAll(r.Rev, "after::", "")).first()
 	if strings.Contains(r.Rev, "after::") {
 		if name, rev, ok := strings.Cut(s.Name, ":"); ok {
@@ -441,7 +441,7 @@ func (m *matcher) file(c *call) {
 		if t.from.Path != "" && (t.from.Path != s.Evidence[0].Path || t.from.Line != s.Evidence[0].Line) {
 			s.Evidence = append([]sight.Place{t.from}, s.Evidence...)
 		}
-		s.Loads = r.Loads
+		s.Loads = m.loads(c)
 		if hub, rev, file, ok := sight.HubURL(t.s); ok {
 			s.Kind, s.Name, s.Provider, s.Revision, s.Note = sight.Model, hub, "huggingface", rev, file
 			s.Pinned = sight.Pinned(rev)
@@ -467,7 +467,7 @@ func (m *matcher) file(c *call) {
 		return
 	}
 	s := m.base(c, sight.ModelFile, "")
-	s.Flags, s.Loads = m.flags(c, text{}), r.Loads
+	s.Flags, s.Loads = m.flags(c, text{}), m.loads(c)
 	if r.Quiet && len(s.Flags) == 0 {
 		return
 	}

@@ -77,6 +77,24 @@ func (m *matcher) flags(c *call, t text) []sight.Flag {
 	return out
 }
 
+// loads says what the call executes of what it loads: "safe" where an argument
+// that is known makes the loader a safe one. Before torch 2.6 weights_only does
+// not (CVE-2025-32434); a version that is not known does not count as newer.
+func (m *matcher) loads(c *call) string {
+	if c.row.Loads == "" {
+		return ""
+	}
+	if m.setting(c, "kw:use_safetensors", "true") == on || m.setting(c, "kw:safe_mode", "true") == on {
+		return "safe"
+	}
+	if m.setting(c, "kw:weights_only", "true") == on {
+		if older, known := m.older("torch<2.6"); known && !older {
+			return "safe"
+		}
+	}
+	return c.row.Loads
+}
+
 // flag tests one rule of the catalogue.
 func (m *matcher) flag(c *call, name, when, pkg string, t text) (sight.Flag, bool) {
 	f := sight.Flag{Flag: name, At: m.place(c.site.Unit, c.site.Node, "")}
