@@ -4,11 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,12 +37,13 @@ func newInventory(a *app) *cobra.Command {
 			"A repository is cloned without a work tree and read from its objects; an image is a tar file as docker\n" +
 			"save writes it, or a folder in OCI layout.\n\n" +
 			"  warden inventory .\n  warden inventory --rev v2.1 https://example.org/team/app.git\n  warden inventory --format json --output inventory.json ./app\n" +
-			"  warden inventory --callgraph calls.json ./app",
+			"  warden inventory --callgraph calls.json ./app\n  warden inventory --format html --output ai.html ./app",
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, x []string) error { return a.inventory(c.Context(), f, x[0]) },
 	}
+	c.AddCommand(newInventoryLogs(a))
 	fl := c.Flags()
-	fl.StringVar(&f.format, "format", "text", "text or json")
+	fl.StringVar(&f.format, "format", "text", inventoryFormats)
 	fl.StringVar(&f.output, "output", "", "write the report to this file")
 	fl.StringVar(&f.failOn, "fail-on", "never", "least severity of an unsafe use that gives exit code 1: critical, high, medium, low or never")
 	fl.StringVar(&f.callgraph, "callgraph", "", "also write the call graph to this file: a JSON object from caller to callees")
@@ -54,16 +52,17 @@ func newInventory(a *app) *cobra.Command {
 	fl.DurationVar(&f.timeout, "timeout", 0, "for the whole run (default: none)")
 	fl.BoolVar(&f.register, "register", false, "send the assets to the register of the server")
 	fl.StringVar(&f.source, "source", "", "name of the tree in the register (default: that of the folder)")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no progress")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no summary, no advice, no progress")
 	fl.BoolVar(&f.noColour, "no-color", false, "no colours")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "no progress line")
 	return c
 }
 
 func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err error) {
-	if f.format != "text" && f.format != "json" {
-		return usage("--format %q: want text or json", f.format)
+	if !knownInventoryFormat(f.format) {
+		return usage("--format %q: want %s", f.format, inventoryFormats)
 	}
+	began := time.Now()
 	failAt := warden.Critical + 1
 	if f.failOn != "never" {
 		s, err := warden.ParseSeverity(f.failOn)
@@ -110,7 +109,11 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 		defer out.Close()
 		w = out
 	}
-	if err := renderInventory(w, f.format, doc); err != nil {
+	out := inventoryOutput{
+		format: f.format, name: applicationName(dir), took: time.Since(began), created: createdTime(a.Getenv),
+		colour: !f.noColour && f.output == "" && a.colour(w), quiet: f.quiet,
+	}
+	if err := renderInventory(w, out, doc); err != nil {
 		return &exit{exitIncomplete, err}
 	}
 	return verdictOf(doc, failAt)
@@ -122,21 +125,6 @@ func writeJSON(name string, v any) error {
 		return err
 	}
 	return os.WriteFile(filepath.Clean(name), append(b, '\n'), 0o600)
-}
-
-func renderInventory(w io.Writer, format string, d *inventory.Document) error {
-	if format == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", " ")
-		enc.SetEscapeHTML(false)
-		return enc.Encode(d)
-	}
-	var b strings.Builder
-	for _, x := range d.Assets {
-		fmt.Fprintf(&b, "%-12s %-50s %-18s %-18s %s\n", x.Kind, x.Name+x.Dynamic, x.Provider, x.State, x.Scope)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
 
 // verdictOf gives the exit code: findings win over incompleteness.

@@ -164,6 +164,11 @@ func Build(ctx context.Context, t *source.Tree, opts Options) (*Document, error)
 	}
 	d.edges(seen, byID)
 	d.join(opts.Verdict)
+	declared, ecosystems := map[string]bool{}, map[string]bool{}
+	for _, p := range t.Packages() {
+		declared[p.Ecosystem+"\x00"+strings.ToLower(p.Name)], ecosystems[p.Ecosystem] = true, true
+	}
+	d.undeclared(declared, ecosystems)
 	return d, nil
 }
 
