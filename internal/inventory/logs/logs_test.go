@@ -54,8 +54,8 @@ func TestFormats(t *testing.T) {
 			"azure-openai|gpt-4o|myai|eve|azure"},
 		"google": {`{"timestamp":"2026-10-10T10:00:00Z","protoPayload":{"serviceName":"aiplatform.googleapis.com","methodName":"google.cloud.aiplatform.v1.PredictionService.GenerateContent","resourceName":"projects/p/locations/l/publishers/google/models/gemini-2.0-flash","authenticationInfo":{"principalEmail":"eve@example.org"}}}` + "\n",
 			"vertex-ai|gemini-2.0-flash|aiplatform.googleapis.com|eve@example.org|google"},
-		"kubernetes": {`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n"},"spec":{"containers":[{"image":"vllm/vllm-openai:v0.6","args":["--model","org/model-7b"]}]}}]}`,
-			"container|vllm/vllm-openai:v0.6||n/p|kubernetes\nhuggingface|org/model-7b||n/p|kubernetes"},
+		"kubernetes": {`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n"},"spec":{"containers":[{"image":"vllm/vllm-openai:v0.6","args":["--model","acme/chat-7b"]}]}}]}`,
+			"container|vllm/vllm-openai:v0.6||n/p|kubernetes\nhuggingface|acme/chat-7b||n/p|kubernetes"},
 		"other_host": {"1700000000.123    456 10.0.0.7 TCP_TUNNEL/200 3920 CONNECT example.org:443 - HIER_DIRECT/1.2.3.4 -\n", ""},
 		"look_alike": {"1700000000.123    456 10.0.0.7 TCP_TUNNEL/200 3920 CONNECT api.openai.com.evil.example:443 - H/1 -\n", ""},
 	} {
