@@ -90,6 +90,9 @@ type CatalogueGeneral struct {
 //go:embed catalogue/python.yaml
 var cataloguePython []byte
 
+//go:embed catalogue/javascript.yaml
+var catalogueJavaScript []byte
+
 //go:embed catalogue/general.yaml
 var catalogueGeneral []byte
 
@@ -113,6 +116,7 @@ func LoadCatalogue() (*Catalogue, error) {
 		to   *[]CallRow
 	}{
 		{"python", cataloguePython, &c.Python},
+		{"javascript", catalogueJavaScript, &c.JavaScript},
 	} {
 		if err := DecodeStrict(f.text, f.to); err != nil {
 			return nil, fmt.Errorf("%w: catalogue/%s.yaml: %w", ErrRule, f.name, err)

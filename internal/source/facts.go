@@ -43,10 +43,6 @@ func (f *facts) add(d *config.Doc, file *File) {
 	}
 }
 
-// other reads the languages that have no reader here yet.
-func (r *reader) other(_ context.Context, f *File, _ []byte) {
-	r.status(f.Lang, 0, "not_examined", "no reader for this language")
-}
 
 // Whole makes [Tree.Flow] analyse all code, not only what can matter for an
 // inventory. It must be called before anything that needs the graph.
@@ -121,6 +117,7 @@ func (t *Tree) drop(sets [][]flow.Unit) {
 func (t *Tree) entries() []flow.Entry {
 	g := t.facts.graph
 	out := g.Entries()
+	mods := t.modules()
 	for _, d := range t.facts.docs {
 		for _, e := range d.doc.Entries {
 			name := e.Module
@@ -128,6 +125,9 @@ func (t *Tree) entries() []flow.Entry {
 				p := e.Path
 				if d.file != nil {
 					p = path.Join(path.Dir(d.file.Path), p)
+				}
+				if s := mods.built(p); s != "" {
+					p = s
 				}
 				name = strings.ReplaceAll(strings.TrimSuffix(p, path.Ext(p)), "/", ".")
 			}
@@ -152,6 +152,7 @@ func (t *Tree) entries() []flow.Entry {
 // units are the files of code as modules, in the order of their paths.
 func (t *Tree) units() []flow.Unit {
 	var out []flow.Unit
+	script := flow.JavaScript(t.modules().resolve)
 	for _, f := range t.Files {
 		if f.Syntax == nil {
 			continue
@@ -160,11 +161,13 @@ func (t *Tree) units() []flow.Unit {
 		switch f.Lang {
 		case Python, Notebook:
 			l = flow.Python()
+		case JavaScript:
+			l = script
 		default:
 			continue
 		}
 		name := strings.TrimSuffix(f.Path, path.Ext(f.Path))
-		pkg := path.Base(name) == "__init__"
+		pkg := path.Base(name) == "__init__" && l.Import == nil
 		if pkg {
 			name = strings.TrimSuffix(strings.TrimSuffix(name, "__init__"), "/")
 		}

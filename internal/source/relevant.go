@@ -20,8 +20,13 @@ import (
 func relevant(units []flow.Unit, rows *recognise.Rows) (sets [][]flow.Unit, whole bool) {
 	imports := make([][]string, len(units))
 	bySuffix := map[string][]int{}
+	byPath := map[string]int{}
 	for i, u := range units {
 		imports[i] = importsOf(&u)
+		if u.Language.Import != nil {
+			byPath[u.Path] = i
+			continue
+		}
 		for name := u.Name; ; {
 			if l := bySuffix[name]; len(l) < 64 {
 				bySuffix[name] = append(l, i)
@@ -44,7 +49,13 @@ func relevant(units []flow.Unit, rows *recognise.Rows) (sets [][]flow.Unit, whol
 	uses, usedBy := make([][]int, len(units)), make([][]int, len(units))
 	for i := range units {
 		for _, name := range imports[i] {
-			for _, k := range target(name) {
+			found := []int(nil)
+			if l := units[i].Language; l.Import == nil {
+				found = target(name)
+			} else if k, ok := byPath[l.Import(units[i], name)]; ok {
+				found = []int{k}
+			}
+			for _, k := range found {
 				if k != i {
 					uses[i], usedBy[k] = append(uses[i], k), append(usedBy[k], i)
 				}
@@ -133,8 +144,16 @@ func importsOf(u *flow.Unit) []string {
 					}
 					mod = strings.Trim(b+"."+mod[dots:], ".")
 				}
+				if u.Language.Import != nil {
+					out = append(out, mod)
+					break
+				}
 				for _, a := range n.Kids {
 					out = append(out, mod+"."+a.Text)
+				}
+			case syntax.Call: // require("x"), import("x")
+				if f := n.Kid(0); u.Language.Import != nil && len(n.Kids) == 2 && f.Kind == syntax.Name && (f.Text == "require" || f.Text == "import") && n.Kids[1].Kind == syntax.String {
+					out = append(out, n.Kids[1].Text)
 				}
 			default:
 			}

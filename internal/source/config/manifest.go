@@ -180,6 +180,7 @@ func conda(p string, v *Value) (d Doc) {
 }
 
 func packageJSON(p string, v *Value) (d Doc) {
+	d.Value = v // its name and entry points tell what imports in the tree mean
 	for _, key := range [...]string{"dependencies", "optionalDependencies", "peerDependencies", "devDependencies"} {
 		v.Get(key).each(func(name string, k *Value) {
 			d.pkg(p, "npm", name, k.text(), k.line(), false, key == "devDependencies")

@@ -79,7 +79,7 @@ func (e *exec) attrOf(x entry, name string, n *syntax.Node) set {
 		}
 		return m
 	case vBuiltin:
-		return one(a.intern(info{kind: vBuiltin, text: i.text + "." + name}), nil)
+		return e.builtinAttr(i, name, n)
 	case vNone, vOther:
 		return set{}
 	default:
@@ -159,8 +159,11 @@ func (e *exec) superAttr(i info, name string) set {
 		return set{}
 	}
 	path := ext + "()." + name
-	if name == "__init__" {
+	switch {
+	case name == "__init__":
 		path = ext + "." + name
+	case name == a.g.units[e.fr.unit].Language.Constructor:
+		path = ext
 	}
 	v, okay := a.ext(path, recv.node, recv.unit)
 	if !okay {

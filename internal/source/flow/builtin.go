@@ -184,6 +184,9 @@ func (e *exec) builtin(name string, ar *args, n *syntax.Node) set {
 	if node == nil {
 		node = e.fr.node
 	}
+	if a.g.units[e.fr.unit].Language.Name == "javascript" {
+		return e.script(name, ar, node)
+	}
 	switch name {
 	case "super":
 		return e.super(ar)

@@ -112,12 +112,18 @@ func (g *Graph) Entries() []Entry {
 		if kind := g.program(u); kind != "" {
 			add(Entry{Func: g.a.modules[u].id, Kind: kind, Name: g.units[u].Path})
 		}
+		if g.units[u].Language.Name == "javascript" && !g.testUnit(u) {
+			g.scriptEntries(u, add)
+		}
 	}
 	for _, fr := range g.frames {
 		for _, p := range fr.wrapped {
 			if kind := registered(strings.TrimSuffix(p, "()")); kind != "" {
 				add(Entry{Func: fr.id, Kind: kind, Name: shown(p), Test: kind == "test"})
 			}
+		}
+		if fr.node != nil && g.units[fr.unit].Language.Name == "javascript" && (directive(fr.node.Body(), "use server") || directive(fr.node.Kid(1).Body(), "use server")) {
+			add(Entry{Func: fr.id, Kind: "web", Name: fr.name})
 		}
 		if fr.node == nil || fr.node.Kind != syntax.Func {
 			continue
@@ -159,6 +165,11 @@ func registered(p string) string {
 	if last == p {
 		return ""
 	}
+	for _, r := range scriptRegistrars {
+		if word(r.roots, strings.TrimSuffix(head, "()")) && word(r.names, strings.TrimSuffix(last, "()")) {
+			return r.kind
+		}
+	}
 	for _, r := range registrars {
 		if r.bases == "" && word(r.roots, strings.TrimSuffix(head, "()")) && word(r.names, strings.TrimSuffix(last, "()")) {
 			return r.kind
@@ -177,22 +188,30 @@ func (g *Graph) passed(n *syntax.Node) []FuncID {
 	if ar == nil {
 		return nil
 	}
-	take := func(s set) {
+	members := g.units[g.sites[i].Unit].Language.Members
+	var take func(s set, depth int)
+	take = func(s set, depth int) {
 		for _, x := range s.vals {
-			if f := g.a.info(x.v).fr; f != nil {
-				out = append(out, f.id)
+			o := g.a.info(x.v)
+			if o.fr != nil {
+				out = append(out, o.fr.id)
+			}
+			if members && depth < 2 && (o.kind == vDict || o.kind == vList) {
+				for _, key := range o.obj.keys {
+					take(o.obj.cells[key].all, depth+1)
+				}
 			}
 		}
 	}
 	for _, p := range ar.pos {
-		take(p)
+		take(p, 0)
 	}
 	for _, k := range ar.kw {
-		take(k.s)
+		take(k.s, 0)
 		for _, x := range k.s.vals {
 			if o := g.a.info(x.v); o.kind == vList { // tools=[…]
 				for _, key := range o.obj.keys {
-					take(o.obj.cells[key].all)
+					take(o.obj.cells[key].all, 2)
 				}
 			}
 		}
@@ -227,6 +246,12 @@ func (g *Graph) program(u int) string {
 		return "test"
 	case path.Base(unit.Path) == "__main__.py", path.Base(unit.Path) == "manage.py":
 		return "program"
+	}
+	if unit.Language.Name == "javascript" {
+		if !g.a.modules[u].imported && scriptProgram(unit.File.Body) {
+			return "program"
+		}
+		return ""
 	}
 	work := false
 	for _, n := range unit.File.Body {
@@ -272,11 +297,11 @@ func works(n *syntax.Node) bool {
 func (g *Graph) testUnit(u int) bool {
 	p := g.units[u].Path
 	base := path.Base(p)
-	if strings.HasPrefix(base, "test_") || strings.HasSuffix(base, "_test.py") || base == "conftest.py" {
+	if strings.Contains(base, ".test.") || strings.Contains(base, ".spec.") || strings.Contains(base, ".stories.") || strings.HasPrefix(base, "test_") || strings.HasSuffix(base, "_test.py") || base == "conftest.py" {
 		return true
 	}
 	for d := range strings.SplitSeq(path.Dir(p), "/") {
-		if d == "test" || d == "tests" {
+		if d == "test" || d == "tests" || d == "__tests__" || d == "e2e" {
 			return true
 		}
 	}

@@ -146,10 +146,20 @@ func (e *exec) choice(n *syntax.Node) set {
 // can decide.
 func (e *exec) boolean(n *syntax.Node) set {
 	var out set
+	variable := ""
 	for i, k := range n.Kids {
 		s := e.eval(k)
+		if variable != "" {
+			s = s.via(EnvironmentDefault, variable, e.fr.unit, k)
+		}
 		if i == len(n.Kids)-1 {
 			return out.or(s)
+		}
+		if n.Text == "," {
+			continue
+		}
+		if n.Text == "or" && e.a.g.units[e.fr.unit].Language.Name == "javascript" {
+			variable = environmentName(k)
 		}
 		keep := set{unknown: s.unknown}
 		for _, x := range s.vals {

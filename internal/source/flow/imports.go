@@ -12,14 +12,19 @@ import (
 type importer struct {
 	units   []Unit
 	byName  map[string]int
+	byPath  map[string]int      // of languages with rules of their own
 	inside  map[string]bool     // dotted names that have something below them
 	regular map[string]bool     // packages with an __init__
 	roots   map[string][]string // first part of a name: prefixes below which it stands
 }
 
 func newImporter(units []Unit) *importer {
-	im := &importer{units: units, byName: map[string]int{}, inside: map[string]bool{}, regular: map[string]bool{}, roots: map[string][]string{}}
+	im := &importer{units: units, byName: map[string]int{}, byPath: map[string]int{}, inside: map[string]bool{}, regular: map[string]bool{}, roots: map[string][]string{}}
 	for i, u := range units {
+		if u.Language != nil && u.Language.Import != nil {
+			im.byPath[u.Path] = i
+			continue
+		}
 		if _, ok := im.byName[u.Name]; !ok {
 			im.byName[u.Name] = i
 		}
@@ -39,6 +44,9 @@ func newImporter(units []Unit) *importer {
 		}
 	}
 	for _, u := range units {
+		if u.Language != nil && u.Language.Import != nil {
+			continue
+		}
 		add(u.Name)
 	}
 	for p := range im.inside {
@@ -70,9 +78,10 @@ func (im *importer) exact(name string) (int, bool) {
 func (im *importer) find(from int, name string) (unit int, full string, ok bool) {
 	u := &im.units[from]
 	if u.Language.Import != nil {
-		if other := u.Language.Import(*u, name); other != "" {
-			name = other
+		if unit, ok = im.byPath[u.Language.Import(*u, name)]; ok {
+			return unit, im.units[unit].Name, true
 		}
+		return -1, strings.TrimPrefix(name, "node:"), false
 	}
 	head, _, _ := strings.Cut(name, ".")
 	dir := u.Name
@@ -114,10 +123,10 @@ func (im *importer) find(from int, name string) (unit int, full string, ok bool)
 func (im *importer) absolute(from int, text string) (string, bool) {
 	name := strings.TrimLeft(text, ".")
 	dots := len(text) - len(name)
-	if dots == 0 {
-		return name, false
-	}
 	u := &im.units[from]
+	if dots == 0 || u.Language.Import != nil {
+		return text, false
+	}
 	base := u.Name
 	if u.Package {
 		dots--
@@ -150,7 +159,7 @@ func (e *exec) module(name string, relative bool) (v val, path string, inside bo
 		unit, full, ok = im.find(e.fr.unit, name)
 	}
 	if !ok {
-		return 0, name, false
+		return 0, full, false
 	}
 	e.flush()
 	a.start(e.fr, full, unit)
@@ -159,7 +168,7 @@ func (e *exec) module(name string, relative bool) (v val, path string, inside bo
 
 // start runs a module, and the packages around it, that did not run yet.
 func (a *analysis) start(by *frame, full string, unit int) {
-	if p := parentName(full); p != "" {
+	if p := parentName(full); p != "" && (unit < 0 || a.g.units[unit].Language.Import == nil) {
 		if u, ok := a.imports.exact(p); ok && (u < 0 || a.modules[u].runs == 0 || !slices.Contains(by.starts, a.modules[u])) {
 			a.start(by, p, u)
 		}
@@ -216,6 +225,16 @@ func (e *exec) outside(path string) set {
 
 func (e *exec) fromStmt(n *syntax.Node) {
 	name, relative := e.a.imports.absolute(e.fr.unit, n.Text)
+	if e.a.g.units[e.fr.unit].Language.Name == "javascript" {
+		if s, ok := e.dataModule(name, n); ok {
+			for _, al := range n.Kids {
+				if as := al.Kid(0); as != nil {
+					e.assignName(as.Text, s, as)
+				}
+			}
+			return
+		}
+	}
 	v, path, inside := e.module(name, relative)
 	for _, al := range n.Kids {
 		if !e.a.step() {
@@ -267,7 +286,7 @@ func (e *exec) importAll(v val, path string, inside bool) {
 		}
 	} else {
 		for _, k := range from.vars.keys {
-			if !strings.HasPrefix(k, "_") {
+			if !strings.HasPrefix(k, "_") && k != "default" && k != "module.exports" {
 				names = append(names, k)
 			}
 		}
@@ -291,6 +310,13 @@ func (e *exec) moduleAttr(v val, name string) set {
 			if !s.empty() || m.scope.binds[name] != nil && !a.below(i.text, name) {
 				return s
 			}
+		}
+		if name != "module.exports" && m.scope.binds["module.exports"] != nil {
+			s := e.moduleAttr(v, "module.exports")
+			if name == "default" {
+				return s
+			}
+			return e.attr(s, name, m.node)
 		}
 	}
 	full := name

@@ -8,13 +8,13 @@ type Language struct {
 	This        string // name of the receiver where it is no parameter; "" if it is the first parameter
 	Hoist       bool   // functions are known before the statements of their scope run
 	Members     bool   // o.x and o["x"] are the same
+	Declares    bool   // only declarations make names: see syntax.Declares
 	Builtins    string // what names of the language itself belong to: <builtin>
 	Types       map[Kind]string
 	// IsBuiltin tells whether a name is known without being bound.
 	IsBuiltin func(name string) bool
-	// Import turns what an import names into the dotted name of a unit, or "" if
-	// it is none that the tree could have. It is asked before the rules of
-	// packages.
+	// Import tells the path of the unit that an import names, or "" if it is
+	// outside of the tree. If it is nil, the rules of Python's packages hold.
 	Import func(from Unit, name string) string
 }
 

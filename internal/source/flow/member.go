@@ -53,6 +53,15 @@ func (e *exec) subscript(n *syntax.Node) set {
 			}
 			out = out.or(set{vals: []entry{x}})
 		case vBuiltin:
+			if environments[i.text] {
+				for _, y := range k.vals {
+					if t := e.a.info(y.v); t.kind == vString {
+						out = out.or(e.builtinAttr(i, t.text, n))
+					}
+				}
+				out.unknown = out.unknown || k.unknown
+				continue
+			}
 			out = out.or(set{vals: []entry{x}})
 		default:
 			out = out.or(e.member(set{vals: []entry{x}}, k))

@@ -32,6 +32,11 @@ func (e *exec) method(i info, ar *args, n *syntax.Node) set {
 	first, _, has := ar.get(0, "")
 	second, _, _ := ar.get(1, "")
 	self := set{vals: []entry{x}}
+	if lang.Name == "javascript" {
+		if s, ok := e.scriptMethod(i.text, recv, x, ar, node); ok {
+			return s
+		}
+	}
 	switch recv.kind {
 	case vString, vPattern, vNumber, vBool:
 		return e.textMethod(i.text, x, ar, node)
@@ -205,7 +210,11 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 	if node == nil {
 		node = e.fr.node
 	}
-	if s, ok := e.known(i, ar, node); ok {
+	if a.g.units[e.fr.unit].Language.Name == "javascript" {
+		if s, ok := e.scriptKnown(i, x, ar, node); ok {
+			return s
+		}
+	} else if s, ok := e.known(i, ar, node); ok {
 		return s
 	}
 	sum, ok := a.lib.summary(i.text)

@@ -117,6 +117,7 @@ type binder struct {
 	a    *analysis
 	unit int
 	all  []*scope
+	free bool // names that are assigned are not made by that
 }
 
 func (a *analysis) bindUnit(i int) {
@@ -216,19 +217,17 @@ func (b *binder) node(n *syntax.Node, s *scope) {
 	case syntax.ListComp, syntax.SetComp, syntax.Generator, syntax.DictComp:
 		b.comp(n, s)
 	case syntax.Assign:
-		for _, t := range n.Kids[:max(len(n.Kids)-1, 0)] {
-			b.target(t, s)
-		}
+		b.targets(n, n.Kids[:max(len(n.Kids)-1, 0)], s)
 		b.node(n.Kid(len(n.Kids)-1), s)
 	case syntax.AugAssign, syntax.AnnAssign, syntax.For, syntax.Comp:
-		b.target(n.Kid(0), s)
+		b.targets(n, n.Kids[:min(1, len(n.Kids))], s)
 		b.list(n.Kids[min(1, len(n.Kids)):], s)
 	case syntax.Walrus:
 		t := s
 		for t.kind == compScope {
 			t = t.parent
 		}
-		b.target(n.Kid(0), t)
+		b.targets(n, n.Kids[:min(1, len(n.Kids))], t)
 		b.node(n.Kid(1), s)
 	case syntax.WithItem:
 		b.node(n.Kid(0), s)
@@ -279,13 +278,30 @@ func (b *binder) node(n *syntax.Node, s *scope) {
 	}
 }
 
+// targets binds what a statement assigns to, if that makes names.
+func (b *binder) targets(n *syntax.Node, ts []*syntax.Node, s *scope) {
+	free := b.free
+	b.free = b.a.g.units[b.unit].Language.Declares && n.Flag&syntax.Declares == 0 && n.Kind != syntax.AnnAssign && n.Kind != syntax.Comp
+	for _, t := range ts {
+		b.target(t, s)
+	}
+	b.free = free
+}
+
 func (b *binder) target(n *syntax.Node, s *scope) {
 	if n == nil {
 		return
 	}
 	switch n.Kind {
 	case syntax.Name:
+		if b.free {
+			s.uses[n.Text] = true
+			return
+		}
 		b.bind(s, n.Text)
+	case syntax.Walrus: // a pattern with a default
+		b.target(n.Kid(0), s)
+		b.node(n.Kid(1), s)
 	case syntax.Tuple, syntax.List, syntax.Star:
 		for _, k := range n.Kids {
 			b.target(k, s)
@@ -312,6 +328,9 @@ func (b *binder) fn(n *syntax.Node, s *scope) {
 func (b *binder) lambda(n *syntax.Node, s *scope) {
 	s.lambdas++
 	fr := b.frame(s.name+".<lambda"+strconv.Itoa(s.lambdas)+">", n, s.fr)
+	if fr.self != nil {
+		fr.class = s.class // a field that holds a function
+	}
 	b.params(n.Kid(0), s, fr)
 	in := b.scope(funcScope, fr.name, s, fr)
 	b.body(fr, in, n.Kids[min(1, len(n.Kids)):])

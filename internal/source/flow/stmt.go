@@ -419,14 +419,41 @@ func (e *exec) assign(t *syntax.Node, s set) {
 	case syntax.Dict:
 		for i := 0; i+1 < len(t.Kids); i += 2 {
 			v := s
-			if k := t.Kids[i]; k != nil {
+			switch k := t.Kids[i]; {
+			case k == nil:
+			case k.Kind == syntax.String:
+				v = e.taken(s, k.Text, k)
+			default:
 				v = e.member(s, e.eval(k))
 			}
 			e.assign(t.Kids[i+1], v)
 		}
+	case syntax.Walrus: // a pattern with a default
+		if s.empty() || s.unknown || slices.ContainsFunc(s.vals, func(x entry) bool { return x.v == e.a.common.none }) {
+			s = s.or(e.eval(t.Kid(1)).via(DefaultParameter, "", e.fr.unit, t))
+		}
+		e.assign(t.Kid(0), s)
 	default:
 		e.eval(t)
 	}
+}
+
+// taken is what a pattern takes of s under a name: what is not there is
+// undefined.
+func (e *exec) taken(s set, name string, n *syntax.Node) set {
+	out := set{unknown: s.unknown}
+	for _, x := range s.vals {
+		if i := e.a.info(x.v); i.kind == vDict {
+			v := e.at(i.obj, "s:"+name)
+			if v.empty() {
+				v = one(e.a.common.none, nil)
+			}
+			out = out.or(v)
+			continue
+		}
+		out = out.or(e.attrOf(x, name, n))
+	}
+	return out
 }
 
 // unpack gives the members of s to targets.

@@ -227,7 +227,7 @@ func (m *matcher) model(c *call) {
 		return
 	}
 	if !ids.present {
-		if p := m.provider(c); p != "" && r.Provider != "" && m.rows.IsService(p) && p != "huggingface" {
+		if p := m.provider(c); p != "" && r.Provider != "" && !r.Quiet && m.rows.IsService(p) && p != "huggingface" {
 			m.out = append(m.out, m.base(c, sight.Provider, p))
 		}
 		return
@@ -254,7 +254,7 @@ func (m *matcher) model(c *call) {
 		m.add(c, m.modelAt(c, kind, t))
 		reported = true
 	}
-	if reported {
+	if reported || r.Quiet {
 		return
 	}
 	for _, t := range ids.texts {
@@ -266,7 +266,7 @@ func (m *matcher) model(c *call) {
 		}
 	}
 	// Something was passed that is no text: an object that is seen where it is made.
-	if p := m.provider(c); p != "" && m.rows.IsService(p) && r.Kind != "agent" && p != "huggingface" {
+	if p := m.provider(c); p != "" && m.rows.IsService(p) && r.Kind != "agent" && !r.Quiet && p != "huggingface" {
 		m.out = append(m.out, m.base(c, sight.Provider, p))
 	}
 }

@@ -108,10 +108,19 @@ func (m *matcher) packageOf(w module) (pkg, ecosystem string) {
 			}
 			name = name[:i]
 		}
+	default:
+		return m.rows.packageIn(w.lang, w.name)
+	}
+	return "", ""
+}
+
+// packageIn is the package of AI that a module of another language than Python
+// belongs to, or "".
+func (r *Rows) packageIn(lang, name string) (pkg, ecosystem string) {
+	switch lang {
 	case "javascript":
-		name := w.name
 		for name != "" && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "/") {
-			if m.rows.packages["npm"][strings.ToLower(name)] {
+			if r.IsPackage("npm", name) {
 				return name, "npm"
 			}
 			i := strings.LastIndexAny(name, "/.")
@@ -121,8 +130,8 @@ func (m *matcher) packageOf(w module) (pkg, ecosystem string) {
 			name = name[:i]
 		}
 	case "go":
-		for p := range m.rows.packages["go"] {
-			if w.name == p || strings.HasPrefix(w.name, p+"/") || strings.HasPrefix(w.name, p+".") {
+		for p := range r.packages["go"] {
+			if name == p || strings.HasPrefix(name, p+"/") || strings.HasPrefix(name, p+".") {
 				return p, "go"
 			}
 		}

@@ -154,6 +154,7 @@ func (r *Rows) Calls(ctx context.Context, in Input) []sight.Sighting {
 		m.site(i)
 	}
 	m.decorators()
+	m.variables()
 	m.lists()
 	m.importedProviders()
 	m.settle()
@@ -186,18 +187,22 @@ func (m *matcher) settle() {
 	})
 }
 
+// headOf is what a resolved name begins with, up to its first member or call.
+func headOf(path string) string {
+	if i := strings.IndexAny(path, ".("); i > 0 {
+		return path[:i]
+	}
+	return path
+}
+
 // find returns the rows whose pattern matches a resolved name, in the order of
 // the catalogue.
 func (t *table) find(path string) []*row {
 	if t == nil {
 		return nil
 	}
-	head := path
-	if i := strings.IndexAny(path, ".("); i > 0 {
-		head = path[:i]
-	}
 	var out []*row
-	for _, w := range t.byHead[head] {
+	for _, w := range t.byHead[headOf(path)] {
 		if w.re.MatchString(path) {
 			out = append(out, w)
 		}
@@ -412,6 +417,11 @@ func (r *Rows) Matters(language string, imports []string, text string) (strong, 
 		case isWeak:
 			for _, w := range need {
 				alone = alone || strings.Contains(text, w)
+			}
+		case language == "javascript" || language == "go":
+			pkg, _ := r.packageIn(language, name)
+			if pkg != "" || len(t.byHead[headOf(name)]) > 0 {
+				return true, true
 			}
 		case language != "python":
 			return true, true

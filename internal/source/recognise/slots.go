@@ -123,6 +123,9 @@ func (m *matcher) argument(c *call, alt string, every bool) slot {
 	out.present, out.unknown = true, set.Unknown
 	found := m.walk(set.Values, rest, every, 0)
 	if len(rest) > 0 && len(found) == 0 {
+		if texts := m.expression(c, alt); len(texts) > 0 { // it is there, and nothing is known of it
+			return slot{present: true, unknown: true, texts: texts}
+		}
 		return slot{}
 	}
 	for _, v := range found {
@@ -149,7 +152,15 @@ func (m *matcher) passed(c *call, alt string) (flow.Set, bool, []string) {
 			return flow.Set{}, false, nil
 		}
 		// The arguments in a member, as model_kwargs={"trust_remote_code": True}.
-		in, found := m.g.Argument(c.index, -1, strings.TrimPrefix(c.row.In, "kw:"))
+		var in flow.Set
+		found := false
+		inner, place, isArg := strings.Cut(c.row.In, "arg")
+		if isArg && inner == "" {
+			set, ok, rest := m.passed(c, "arg"+place)
+			in, found = flow.Set{Values: m.walk(set.Values, rest, false, 0), Unknown: set.Unknown}, ok
+		} else {
+			in, found = m.g.Argument(c.index, -1, strings.TrimPrefix(c.row.In, "kw:"))
+		}
 		if !found {
 			return flow.Set{}, false, nil
 		}
@@ -267,7 +278,17 @@ func argumentNode(n *syntax.Node, alt string) *syntax.Node {
 	if n == nil || n.Kind != syntax.Call || len(n.Kids) == 0 {
 		return nil
 	}
-	head, _, _ := strings.Cut(alt, ".")
+	head, tail, more := strings.Cut(alt, ".")
+	if more {
+		n = argumentNode(n, head)
+		if n != nil && n.Kind == syntax.Keyword {
+			n = n.Kid(0)
+		}
+		for key := range strings.SplitSeq(tail, ".") {
+			n = memberNode(n, key)
+		}
+		return n
+	}
 	name, isKW := strings.CutPrefix(head, "kw:")
 	at, _ := strconv.Atoi(strings.TrimPrefix(head, "arg"))
 	i := 0
@@ -285,6 +306,19 @@ func argumentNode(n *syntax.Node, alt string) *syntax.Node {
 			return k
 		}
 		i++
+	}
+	return nil
+}
+
+// memberNode finds a member that an object literal writes out.
+func memberNode(n *syntax.Node, key string) *syntax.Node {
+	if n == nil || n.Kind != syntax.Dict {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Kids); i += 2 {
+		if k := n.Kids[i]; k != nil && k.Kind == syntax.String && k.Text == key {
+			return n.Kids[i+1]
+		}
 	}
 	return nil
 }
@@ -336,6 +370,13 @@ func (m *matcher) assigned(c *call) string {
 		syntax.Walk(top, func(n *syntax.Node) bool {
 			if name != "" || n.End < c.site.Node.Start || n.Start > c.site.Node.Start {
 				return n.Kind == syntax.Block
+			}
+			if n.Kind == syntax.Dict {
+				for i := 0; i+1 < len(n.Kids); i += 2 {
+					if k := n.Kids[i]; n.Kids[i+1] == c.site.Node && k != nil && k.Kind == syntax.String {
+						name = k.Text
+					}
+				}
 			}
 			if n.Kind == syntax.Assign && len(n.Kids) == 2 && n.Kids[1] == c.site.Node {
 				switch t := n.Kids[0]; t.Kind {
