@@ -2,7 +2,7 @@
 export const t = {
   product: "Warden",
   skip: "Skip to content",
-  nav: { label: "Pages", posture: "Posture", models: "Models", findings: "Findings", jobs: "Jobs", policies: "Policies", trust: "Trust", access: "Access", gateway: "Gateway", audit: "Audit log" },
+  nav: { label: "Pages", posture: "Posture", assets: "Assets", models: "Models", inbox: "Findings", findings: "Findings", jobs: "Jobs", policies: "Policies", trust: "Trust", access: "Access", gateway: "Gateway", audit: "Audit log" },
   top: {
     search: "Search",
     searchHint: "Model, digest, rule",
@@ -524,6 +524,9 @@ export const t = {
       ["g then p", "Posture"],
       ["g then m", "Models"],
       ["g then f", "Findings"],
+      ["g then s", "Assets"],
+      ["x", "select the finding"],
+      ["e, i, a", "resolve, ignore, assign what is selected"],
       ["g then w", "Gateway"],
       ["g then a", "Audit log"],
       ["Esc", "close the panel or dialog"],

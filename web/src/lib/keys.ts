@@ -2,11 +2,11 @@
 // and each has a way by pointer.
 
 export interface Actions {
-  go(page: "posture" | "models" | "findings" | "gateway" | "audit"): void;
+  go(page: "posture" | "assets" | "models" | "inbox" | "gateway" | "audit"): void;
   help(): void;
 }
 
-const pages = { p: "posture", m: "models", f: "findings", w: "gateway", a: "audit" } as const;
+const pages = { p: "posture", m: "models", f: "inbox", s: "assets", w: "gateway", a: "audit" } as const;
 
 const typing = (e: KeyboardEvent) =>
   e.target instanceof HTMLElement && (e.target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName));
