@@ -46,6 +46,9 @@ func dotenv(p, text string) (d Doc) {
 		if k, v, ok := strings.Cut(t, "="); ok {
 			if v = strings.TrimSpace(v); v != "" && v[0] != '"' && v[0] != '\'' {
 				v, _, _ = strings.Cut(v, " #")
+				if strings.HasPrefix(v, "#") {
+					v = ""
+				}
 			}
 			d.variable(p, k, v, i+1)
 		}

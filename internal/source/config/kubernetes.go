@@ -106,3 +106,7 @@ func (d *Doc) storage(p, uri string, line int) {
 	s := d.sight(p, sight.ModelFile, uri, "", line, uri)
 	d.Sightings = append(d.Sightings, s)
 }
+
+// Kubernetes reads one resource: what its pods run, and the models that it
+// names. p is the path for places.
+func Kubernetes(p string, v *Value) Doc { return kubernetes(p, v) }

@@ -19,6 +19,7 @@ import (
 func TestHostile(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"import_cycle":    {"a.py": "from b import *\nimport c\ndef f(): g()", "b.py": "from a import *\nfrom c import *\ndef g(): f()", "c.py": "import a, b\na.f()"},
+		"global_at_top":   {"a.py": "global x\nx = 1\ndef f():\n  global x\n  nonlocal y\n  x = y\nclass C:\n  global z\n  z = 2\nf()"},
 		"self_import":     {"a.py": "import a\nfrom a import a\nfrom . import a\na.a.a()"},
 		"class_cycle":     {"a.py": "class A(B): pass\nclass B(A): pass\nclass A(B):\n  x = 1\nA().f()\nB().g()"},
 		"own_base":        {"a.py": "class A: pass\nclass A(A): pass\nA = type('A', (A,), {})\nA().f()"},

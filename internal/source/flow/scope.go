@@ -155,7 +155,7 @@ func (b *binder) scope(k scopeKind, name string, parent *scope, fr *frame) *scop
 }
 
 func (b *binder) bind(s *scope, name string) {
-	if k, ok := s.outer[name]; ok {
+	if k, ok := s.outer[name]; ok && s.kind != moduleScope { // "global x" in a module's own code says nothing
 		if k == moduleScope {
 			for s.kind != moduleScope {
 				s = s.parent

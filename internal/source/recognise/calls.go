@@ -138,7 +138,7 @@ func (m *matcher) provider(c *call) string {
 		}
 	}
 	if r.Vertex != "" {
-		if v := m.read(c, r.Vertex).first(); v == "True" || v == "true" {
+		if m.setting(c, r.Vertex, "True") == on {
 			return "vertex-ai"
 		}
 	}
@@ -234,7 +234,7 @@ func (m *matcher) model(c *call) {
 	}
 	reported := false
 	for _, t := range ids.texts {
-		if t.dynamic || t.open || !m.rows.fits(m.provider(c), t.s) && r.Maker == "" && len(ids.texts) > 1 {
+		if t.dynamic || t.open || !m.rows.fits(m.provider(c), t.s) && r.Maker == "" && len(ids.texts) > 1 || !m.plausible(c, ids, t.s) {
 			continue
 		}
 		if r.Strip != "" {
@@ -269,6 +269,21 @@ func (m *matcher) model(c *call) {
 	if p := m.provider(c); p != "" && m.rows.IsService(p) && r.Kind != "agent" && !r.Quiet && p != "huggingface" {
 		m.out = append(m.out, m.base(c, sight.Provider, p))
 	}
+}
+
+// plausible tells ids from other values that reach a slot where a function
+// passes on whatever it got: among several, an id must look like one.
+func (m *matcher) plausible(c *call, ids slot, id string) bool {
+	if len(ids.texts) < 3 && !ids.mixed {
+		return true
+	}
+	if m.rows.Known(id) || strings.Contains(id, "/") {
+		return true
+	}
+	if p := m.provider(c); ids.mixed || p == "huggingface" || p == "" {
+		return !ids.mixed && strings.ContainsAny(id, "0123456789") && strings.ContainsAny(id, "-")
+	}
+	return strings.ContainsAny(id, "0123456789-.:")
 }
 
 // add keeps a model, and its provider.

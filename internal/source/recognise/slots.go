@@ -34,6 +34,7 @@ type slot struct {
 	texts   []text
 	present bool // something was passed
 	unknown bool // it can be something else besides
+	mixed   bool // also numbers or truths reach it: values of other arguments came along
 }
 
 // first returns the first resolved text, or "".
@@ -219,7 +220,7 @@ func (m *matcher) collect(c *call, v flow.Value, out *slot, one bool, depth int)
 	case flow.String, flow.Pattern:
 		out.texts = append(out.texts, text{s: v.Text, from: m.origin(c, v), one: one, open: v.Kind == flow.Pattern, value: v})
 	case flow.Bool, flow.Number:
-		out.texts = append(out.texts, text{s: v.Text, from: m.origin(c, v), value: v})
+		out.mixed = true
 	case flow.List:
 		if depth < 3 {
 			for _, k := range m.members(v) {

@@ -19,9 +19,11 @@ func Pinned(rev string) bool { return commit.MatchString(rev) || digest.MatchStr
 // IsID is the last gate: whether a value can be the id of a model or dataset. A
 // placeholder is none.
 func IsID(s string) bool {
-	return idSyntax.MatchString(s) && !placeholder.MatchString(s) && !strings.Contains(s, "//") && !strings.HasSuffix(s, "/") &&
+	return idSyntax.MatchString(s) && strings.ContainsAny(s, letters) && !placeholder.MatchString(s) && !strings.Contains(s, "//") && !strings.HasSuffix(s, "/") &&
 		!strings.HasPrefix(s, "http:") && !strings.HasPrefix(s, "https:") && !strings.HasSuffix(s, ".py") && !strings.HasSuffix(s, ".")
 }
+
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 // IsHub reports whether s has the form org/name of a hub.
 func IsHub(s string) bool { return hubSyntax.MatchString(s) && IsID(s) }
