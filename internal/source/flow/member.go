@@ -342,6 +342,10 @@ func (e *exec) sliceOf(s, lo, hi, by set, n *syntax.Node) set {
 				out = out.or(r)
 			}
 		case vString:
+			if !hi.empty() { // what is cut off at the end is seldom a name any more
+				out = out.or(one(e.a.common.text, nil))
+				continue
+			}
 			out = out.or(e.sliceText(x, lo, hi, by))
 		case vExt:
 			out = out.or(set{vals: []entry{x}})
