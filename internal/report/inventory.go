@@ -296,10 +296,13 @@ func (n *Inventory) tasks() []task {
 		out = append(out, t)
 	}
 	slices.SortStableFunc(out, func(a, b task) int {
-		return cmp.Or(cmp.Compare(a.priority, b.priority), -cmp.Compare(severityRank(a.severity), severityRank(b.severity)), cmp.Compare(a.rule, b.rule), cmp.Compare(a.asset, b.asset))
+		return cmp.Or(cmp.Compare(a.priority, b.priority), -cmp.Compare(severityRank(a.severity), severityRank(b.severity)), cmp.Compare(last(a.rule), last(b.rule)), cmp.Compare(a.asset, b.asset))
 	})
 	return out
 }
+
+// last puts what has no rule after what has one.
+func last(rule string) string { return cmp.Or(rule, "\xff") }
 
 // gapGroups puts gaps of one cause together, those that blind first.
 func (n *Inventory) gapGroups() []gapGroup {

@@ -60,21 +60,24 @@ func (n *Inventory) textGroup(b *strings.Builder, t *textWriter, kind string) {
 	}
 	fmt.Fprintf(b, "\n%s (%d)\n", t.paint("evidence", heading(kind)), len(rows))
 	for _, r := range rows {
-		b.WriteString("  ")
+		line := " "
+		pad := 1
 		for k, c := range r.cells {
 			if width[k] == 0 {
 				continue
 			}
-			shown := c
-			if k == 3 {
-				shown = t.paint(r.state, c)
+			if c != "" {
+				line += strings.Repeat(" ", pad)
+				pad = 0
+				if k == 3 {
+					line += t.paint(r.state, c)
+				} else {
+					line += c
+				}
 			}
-			b.WriteString(shown)
-			if k < len(r.cells)-1 {
-				b.WriteString(strings.Repeat(" ", width[k]-utf8.RuneCountInString(c)+2))
-			}
+			pad += width[k] - utf8.RuneCountInString(c) + 2
 		}
-		b.WriteByte('\n')
+		b.WriteString(line + "\n")
 		for _, m := range r.more {
 			b.WriteString("      " + m + "\n")
 		}
