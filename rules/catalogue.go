@@ -14,6 +14,7 @@ type Catalogue struct {
 	Go         []CallRow
 	Java       []CallRow
 	CSharp     []CallRow
+	Constants  map[string]map[string]string // by package: what its constants stand for
 	CatalogueGeneral
 }
 
@@ -93,6 +94,18 @@ var cataloguePython []byte
 //go:embed catalogue/javascript.yaml
 var catalogueJavaScript []byte
 
+//go:embed catalogue/go.yaml
+var catalogueGo []byte
+
+//go:embed catalogue/java.yaml
+var catalogueJava []byte
+
+//go:embed catalogue/csharp.yaml
+var catalogueCSharp []byte
+
+//go:embed catalogue/constants.yaml
+var catalogueConstants []byte
+
 //go:embed catalogue/general.yaml
 var catalogueGeneral []byte
 
@@ -102,6 +115,9 @@ func LoadCatalogue() (*Catalogue, error) {
 	c := &Catalogue{}
 	if err := DecodeStrict(catalogueGeneral, &c.CatalogueGeneral); err != nil {
 		return nil, fmt.Errorf("%w: catalogue/general.yaml: %w", ErrRule, err)
+	}
+	if err := DecodeStrict(catalogueConstants, &c.Constants); err != nil {
+		return nil, fmt.Errorf("%w: catalogue/constants.yaml: %w", ErrRule, err)
 	}
 	flags := map[string]bool{}
 	for _, u := range c.Unsafe {
@@ -117,6 +133,9 @@ func LoadCatalogue() (*Catalogue, error) {
 	}{
 		{"python", cataloguePython, &c.Python},
 		{"javascript", catalogueJavaScript, &c.JavaScript},
+		{"go", catalogueGo, &c.Go},
+		{"java", catalogueJava, &c.Java},
+		{"csharp", catalogueCSharp, &c.CSharp},
 	} {
 		if err := DecodeStrict(f.text, f.to); err != nil {
 			return nil, fmt.Errorf("%w: catalogue/%s.yaml: %w", ErrRule, f.name, err)
@@ -128,6 +147,18 @@ func LoadCatalogue() (*Catalogue, error) {
 		}
 	}
 	return c, nil
+}
+
+// ConstantIDs returns what constants of packages stand for, by the whole path of
+// their names.
+func (c *Catalogue) ConstantIDs() map[string]string {
+	out := map[string]string{}
+	for pkg, names := range c.Constants {
+		for name, id := range names {
+			out[pkg+"."+name] = id
+		}
+	}
+	return out
 }
 
 var catalogueKinds = [...]string{

@@ -79,8 +79,12 @@ func (t *Tree) analyse(ctx context.Context) {
 		work = mostWork
 		t.drop(sets)
 	}
+	lib := flow.PythonLibrary()
+	if cat != nil {
+		lib.Constants = cat.ConstantIDs()
+	}
 	for i, set := range sets {
-		t.facts.graph = flow.Analyse(ctx, set, flow.PythonLibrary(), flow.Options{Environment: env, File: t.data, Work: work})
+		t.facts.graph = flow.Analyse(ctx, set, lib, flow.Options{Environment: env, File: t.data, Work: work})
 		t.facts.cut = i > 0 || !whole
 		if !errors.Is(t.facts.graph.Incomplete, flow.ErrLimit) || i == len(sets)-1 {
 			break
@@ -152,7 +156,8 @@ func (t *Tree) entries() []flow.Entry {
 // units are the files of code as modules, in the order of their paths.
 func (t *Tree) units() []flow.Unit {
 	var out []flow.Unit
-	script := flow.JavaScript(t.modules().resolve)
+	script, gopath := flow.JavaScript(t.modules().resolve), t.packages()
+	golang := flow.Golang(func(_ flow.Unit, name string) string { return gopath.resolve(name) })
 	for _, f := range t.Files {
 		if f.Syntax == nil {
 			continue
@@ -163,6 +168,8 @@ func (t *Tree) units() []flow.Unit {
 			l = flow.Python()
 		case JavaScript:
 			l = script
+		case Go:
+			l = golang
 		default:
 			continue
 		}
@@ -171,9 +178,13 @@ func (t *Tree) units() []flow.Unit {
 		if pkg {
 			name = strings.TrimSuffix(strings.TrimSuffix(name, "__init__"), "/")
 		}
+		group := ""
+		if f.group != "" {
+			group = path.Dir(f.Path) + ":" + f.group
+		}
 		out = append(out, flow.Unit{
 			Name: strings.ReplaceAll(name, "/", "."), Path: f.Path, Package: pkg, Notebook: f.Lang == Notebook,
-			Language: l, File: f.Syntax,
+			Language: l, File: f.Syntax, Group: group,
 		})
 	}
 	return out

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/modelwarden/warden/internal/source/golang"
 	"github.com/modelwarden/warden/internal/source/js"
 	"github.com/modelwarden/warden/internal/source/syntax"
 )
@@ -23,6 +24,12 @@ func (r *reader) other(ctx context.Context, f *File, data []byte) {
 			if i == 0 {
 				r.partly(f.Lang, f.Syntax, e.Start, e.Message, len(errs))
 			}
+		}
+	case Go:
+		g, errs := golang.Parse(ctx, data)
+		f.Syntax, f.group = &g.File, g.Package
+		if len(errs) > 0 {
+			r.partly(f.Lang, f.Syntax, errs[0].Start, errs[0].Message, len(errs))
 		}
 	default:
 		r.status(f.Lang, 0, "not_examined", "no reader for this language")

@@ -62,6 +62,18 @@ func relevant(units []flow.Unit, rows *recognise.Rows) (sets [][]flow.Unit, whol
 			}
 		}
 	}
+	groups := map[string]int{}
+	for i, u := range units { // the files of a package count together: a ring
+		if u.Group == "" {
+			continue
+		}
+		if k, ok := groups[u.Group]; ok {
+			uses[i], usedBy[k] = append(uses[i], k), append(usedBy[k], i)
+			uses[k], usedBy[i] = append(uses[k], i), append(usedBy[i], k)
+			continue
+		}
+		groups[u.Group] = i
+	}
 	strong, alone := make([]bool, len(units)), make([]bool, len(units))
 	for i := range units {
 		strong[i], alone[i] = rows.Matters(units[i].Language.Name, imports[i], units[i].File.Source)

@@ -93,6 +93,8 @@ type File struct {
 	Imports bool         // generated or minified: only its imports count
 	Digest  string       // of a weights file that was hashed, or named by a Git LFS pointer: sha256:…
 	Pointer bool         // a Git LFS pointer stands for the file
+
+	group string // the name of the package, where files share theirs
 }
 
 // A Status says what of a tree was not looked at, or not wholly.

@@ -261,6 +261,9 @@ func goMod(p, text string) (d Doc) {
 		t := strings.Fields(l)
 		switch {
 		case len(t) == 0:
+		case t[0] == "module" && len(t) > 1:
+			d.Value = &Value{Kind: Map, Line: i + 1}
+			d.Value.put("module", &Value{Kind: String, Text: t[1], Line: i + 1})
 		case t[0] == "require" && len(t) > 1 && t[1] == "(":
 			in = true
 		case t[0] == ")":

@@ -33,6 +33,7 @@ type analysis struct {
 	sites   map[*syntax.Node]*siteRec
 	queue   []*frame
 	imports *importer
+	groups  map[string]map[string]int // names of units that share them: which one has a name
 
 	classList []*class
 	extStars  map[*frame]string // by module: the outside one that it imports with *
@@ -78,7 +79,7 @@ func Analyse(ctx context.Context, units []Unit, lib *Library, opt Options) *Grap
 	g := &Graph{units: us, siteAt: map[*syntax.Node]int{}}
 	a := &analysis{
 		g: g, lib: lib, opt: opt, work: opt.Work, done: ctx.Done(), why: func() error { return context.Cause(ctx) },
-		vals: map[info]val{}, objects: map[objKey]*object{}, modules: make([]*frame, len(us)),
+		groups: map[string]map[string]int{}, vals: map[info]val{}, objects: map[objKey]*object{}, modules: make([]*frame, len(us)),
 		byNode: map[*syntax.Node]*frame{}, classes: map[*syntax.Node]*class{}, comps: map[*syntax.Node]*scope{},
 		sites: map[*syntax.Node]*siteRec{}, extStars: map[*frame]string{}, records: map[*frame]*record{},
 	}

@@ -29,6 +29,9 @@ func (e *exec) attrOf(x entry, name string, n *syntax.Node) set {
 		if i.obj != nil && i.obj.kind == objNamespace && !strings.HasPrefix(i.text, "argparse.ArgumentParser") {
 			return e.at(i.obj, "s:"+name)
 		}
+		if s, ok := e.constant(i.text + "." + name); ok {
+			return s.via(Constant, name, e.fr.unit, n)
+		}
 		v := a.intern(info{kind: vExt, text: i.text + "." + name, node: i.node, unit: i.unit, obj: i.obj, recv: x.v})
 		if len(i.text)+len(name) > maxPath {
 			return unknown()

@@ -184,8 +184,11 @@ func (e *exec) builtin(name string, ar *args, n *syntax.Node) set {
 	if node == nil {
 		node = e.fr.node
 	}
-	if a.g.units[e.fr.unit].Language.Name == "javascript" {
+	switch a.g.units[e.fr.unit].Language.Name {
+	case "javascript":
 		return e.script(name, ar, node)
+	case "go":
+		return e.goBuiltin(name, ar, node)
 	}
 	switch name {
 	case "super":

@@ -119,6 +119,9 @@ func (e *exec) call(n *syntax.Node) set {
 		e.rec.calls[n] = ar
 	}
 	r := e.site(n)
+	if n.Flag&syntax.New != 0 && e.a.g.units[e.fr.unit].Language.Name == "go" {
+		return e.composite(n, f, ar)
+	}
 	out := set{unknown: f.unknown}
 	if f.unknown || len(f.vals) == 0 {
 		r.open = r.open || f.unknown

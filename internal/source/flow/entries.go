@@ -131,7 +131,10 @@ func (g *Graph) Entries() []Entry {
 		if fr.class == nil && fr.parent != nil && fr.parent.node == nil && handlers[fr.short] && len(fr.params) >= 1 {
 			add(Entry{Func: fr.id, Kind: "worker", Name: fr.name})
 		}
-		if g.testUnit(fr.unit) && strings.HasPrefix(fr.short, "test") {
+		if g.units[fr.unit].Language.Name == "go" && fr.class == nil && (fr.short == "init" || fr.short == "main" && strings.HasSuffix(g.units[fr.unit].Group, ":main")) {
+			add(Entry{Func: fr.id, Kind: "program", Name: fr.name})
+		}
+		if g.testUnit(fr.unit) && (strings.HasPrefix(fr.short, "test") || g.units[fr.unit].Language.Name == "go" && (strings.HasPrefix(fr.short, "Test") || strings.HasPrefix(fr.short, "Example") || strings.HasPrefix(fr.short, "Benchmark"))) {
 			add(Entry{Func: fr.id, Kind: "test", Name: fr.name, Test: true})
 		}
 		if fr.class != nil {
@@ -165,8 +168,9 @@ func registered(p string) string {
 	if last == p {
 		return ""
 	}
+	pkg := packageIn(p)
 	for _, r := range scriptRegistrars {
-		if word(r.roots, strings.TrimSuffix(head, "()")) && word(r.names, strings.TrimSuffix(last, "()")) {
+		if word(r.roots, strings.TrimSuffix(pkg, "()")) && word(r.names, strings.TrimSuffix(last, "()")) {
 			return r.kind
 		}
 	}
@@ -176,6 +180,20 @@ func registered(p string) string {
 		}
 	}
 	return ""
+}
+
+// packageIn is the part of a path that names the package, whose own name may
+// have slashes and dots in it.
+func packageIn(p string) string {
+	head := p
+	if i := strings.IndexByte(p, '('); i > 0 {
+		head = p[:i]
+	}
+	slash := strings.LastIndexByte(head, '/') + 1
+	if i := strings.IndexByte(head[slash:], '.'); i >= 0 {
+		return head[:slash+i]
+	}
+	return head
 }
 
 func word(list, w string) bool { return slices.Contains(strings.Fields(list), w) }
@@ -247,6 +265,12 @@ func (g *Graph) program(u int) string {
 	case path.Base(unit.Path) == "__main__.py", path.Base(unit.Path) == "manage.py":
 		return "program"
 	}
+	if unit.Language.Name == "go" {
+		if strings.HasSuffix(unit.Group, ":main") {
+			return "program"
+		}
+		return ""
+	}
 	if unit.Language.Name == "javascript" {
 		if !g.a.modules[u].imported && scriptProgram(unit.File.Body) {
 			return "program"
@@ -297,7 +321,7 @@ func works(n *syntax.Node) bool {
 func (g *Graph) testUnit(u int) bool {
 	p := g.units[u].Path
 	base := path.Base(p)
-	if strings.Contains(base, ".test.") || strings.Contains(base, ".spec.") || strings.Contains(base, ".stories.") || strings.HasPrefix(base, "test_") || strings.HasSuffix(base, "_test.py") || base == "conftest.py" {
+	if strings.Contains(base, ".test.") || strings.Contains(base, ".spec.") || strings.Contains(base, ".stories.") || strings.HasPrefix(base, "test_") || strings.HasSuffix(base, "_test.py") || strings.HasSuffix(base, "_test.go") || base == "conftest.py" {
 		return true
 	}
 	for d := range strings.SplitSeq(path.Dir(p), "/") {

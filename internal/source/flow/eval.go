@@ -288,6 +288,11 @@ func (e *exec) free(name string) set {
 			return s
 		}
 	}
+	if g := a.g.units[e.fr.unit].Group; g != "" {
+		if k, ok := a.groups[g][name]; ok && k != e.fr.unit {
+			return e.shared(k, name)
+		}
+	}
 	switch name {
 	case "__name__":
 		s := set{vals: []entry{{v: a.str(m.name)}}}
@@ -305,6 +310,13 @@ func (e *exec) free(name string) set {
 		return e.outside(p + "." + name)
 	}
 	return unknown()
+}
+
+// shared reads a name that another unit of the group has.
+func (e *exec) shared(unit int, name string) set {
+	e.flush()
+	e.a.start(e.fr, e.a.g.units[unit].Name, unit)
+	return e.readCell(e.a.modules[unit].vars.cell(name))
 }
 
 // readAny lets the frame run again when o gets members.

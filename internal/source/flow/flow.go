@@ -31,6 +31,7 @@ type Unit struct {
 	Name     string // dotted name of the module relative to the root, an __init__ by its folder
 	Path     string // of the file, with slashes, relative to the root
 	Package  bool   // the unit is an __init__, or an index
+	Group    string // units of one group share their names: a package of Go; "" if that is not so
 	Notebook bool   // its module code are the cells, which people run
 	Language *Language
 	File     *syntax.File

@@ -81,6 +81,9 @@ func (im *importer) find(from int, name string) (unit int, full string, ok bool)
 		if unit, ok = im.byPath[u.Language.Import(*u, name)]; ok {
 			return unit, im.units[unit].Name, true
 		}
+		if u.Language.Name == "go" {
+			name = strings.TrimSuffix(major.ReplaceAllString(name, "/"), "/")
+		}
 		return -1, strings.TrimPrefix(name, "node:"), false
 	}
 	head, _, _ := strings.Cut(name, ".")
@@ -216,11 +219,30 @@ func (e *exec) importStmt(n *syntax.Node) {
 }
 
 func (e *exec) outside(path string) set {
+	if s, ok := e.constant(path); ok {
+		return s
+	}
 	v, ok := e.a.ext(path, nil, 0)
 	if !ok {
 		return unknown()
 	}
 	return one(v, nil)
+}
+
+// constant is what an outside name stands for, where the library knows.
+func (e *exec) constant(path string) (set, bool) {
+	if e.a.lib == nil || len(e.a.lib.Constants) == 0 {
+		return set{}, false
+	}
+	id, ok := e.a.lib.Constants[path]
+	if !ok {
+		return set{}, false
+	}
+	st := (*step)(nil).then(Constant, path[strings.LastIndexByte(path, '.')+1:], e.fr.unit, e.fr.node)
+	if e.fr.node == nil {
+		st = nil
+	}
+	return one(e.a.str(id), st), true
 }
 
 func (e *exec) fromStmt(n *syntax.Node) {
@@ -310,6 +332,12 @@ func (e *exec) moduleAttr(v val, name string) set {
 			if !s.empty() || m.scope.binds[name] != nil && !a.below(i.text, name) {
 				return s
 			}
+		}
+		if g := a.g.units[i.unit].Group; g != "" {
+			if k, ok := a.groups[g][name]; ok && k != i.unit {
+				return e.shared(k, name)
+			}
+			return set{}
 		}
 		if name != "module.exports" && m.scope.binds["module.exports"] != nil {
 			s := e.moduleAttr(v, "module.exports")

@@ -8,7 +8,8 @@ import "maps"
 // analysis and may be shared. A nil Library knows nothing; [PythonLibrary]
 // knows the standard one.
 type Library struct {
-	Calls map[string]Summary
+	Calls     map[string]Summary
+	Constants map[string]string // what names outside stand for: openai.GPT4o is "gpt-4o"
 }
 
 // A Summary says what a call of an outside function does. The zero Summary is
@@ -29,6 +30,7 @@ type Summary struct {
 func (l *Library) With(more map[string]Summary) *Library {
 	out := &Library{Calls: map[string]Summary{}}
 	if l != nil {
+		out.Constants = l.Constants
 		maps.Copy(out.Calls, l.Calls)
 	}
 	maps.Copy(out.Calls, more)

@@ -210,12 +210,18 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 	if node == nil {
 		node = e.fr.node
 	}
-	if a.g.units[e.fr.unit].Language.Name == "javascript" {
-		if s, ok := e.scriptKnown(i, x, ar, node); ok {
-			return s
-		}
-	} else if s, ok := e.known(i, ar, node); ok {
-		return s
+	var got set
+	var ok bool
+	switch a.g.units[e.fr.unit].Language.Name {
+	case "javascript":
+		got, ok = e.scriptKnown(i, x, ar, node)
+	case "go":
+		got, ok = e.goKnown(i, ar, node)
+	default:
+		got, ok = e.known(i, ar, node)
+	}
+	if ok {
+		return got
 	}
 	sum, ok := a.lib.summary(i.text)
 	called := set{}

@@ -128,6 +128,18 @@ func (a *analysis) bindUnit(i int) {
 	fr.scope = sc
 	a.modules[i] = fr
 	b.list(u.File.Body, sc)
+	if u.Group != "" {
+		g := a.groups[u.Group]
+		if g == nil {
+			g = map[string]int{}
+			a.groups[u.Group] = g
+		}
+		for name := range sc.binds {
+			if _, ok := g[name]; !ok {
+				g[name] = i
+			}
+		}
+	}
 	for _, s := range b.all {
 		for name := range s.uses {
 			b.capture(s, name)

@@ -36,6 +36,24 @@ var scriptRegistrars = []registrar{
 		createDataStreamResponse streamText generateText defineTool defineFlow useCopilotAction customProvider RunnableLambda task
 		entrypoint`,
 	},
+	{
+		kind: "web", roots: `net/http github.com/gin-gonic/gin github.com/go-chi/chi github.com/labstack/echo github.com/gofiber/fiber
+		github.com/gorilla/mux github.com/julienschmidt/httprouter github.com/valyala/fasthttp google.golang.org/grpc connectrpc.com/connect
+		github.com/danielgtaylor/huma github.com/zeromicro/go-zero/rest github.com/bwmarrin/discordgo`,
+		names: `HandleFunc Handle HandlerFunc GET POST PUT DELETE PATCH Any Get Post Put Delete Patch All Use Group Route Method
+		Methods Match NewUnaryHandler Register Operation AddHandler ListenAndServe Path PathPrefix`,
+	},
+	{kind: "cli", roots: "github.com/spf13/cobra github.com/urfave/cli github.com/alecthomas/kong", names: "Command App Run"},
+	{
+		kind: "worker", roots: `github.com/aws/aws-lambda-go/lambda github.com/robfig/cron github.com/hibiken/asynq
+		github.com/GoogleCloudPlatform/functions-framework-go/functions go.temporal.io/sdk/worker`,
+		names: "Start StartWithOptions AddFunc HandleFunc HTTP CloudEvent RegisterWorkflow RegisterActivity",
+	},
+	{
+		kind: "tool", roots: `github.com/modelcontextprotocol/go-sdk/mcp github.com/mark3labs/mcp-go/server github.com/firebase/genkit/go/genkit
+		google.golang.org/adk/tool/functiontool github.com/cloudwego/eino/components/tool/utils`,
+		names: "AddTool AddPrompt AddResource DefineFlow DefineTool New NewTool InferTool AddReceivingMiddleware",
+	},
 	{kind: "test", roots: "vitest @jest/globals mocha test bun:test @playwright/test ava tape uvu", names: "describe it test beforeEach afterEach beforeAll afterAll before after suite default"},
 }
 

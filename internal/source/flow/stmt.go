@@ -492,6 +492,14 @@ func (e *exec) position(s, index set, at *syntax.Node) set {
 			out = out.or(e.member(o, index))
 			continue
 		}
+		if e.a.g.units[e.fr.unit].Language.Name == "go" { // x, err := f(…)
+			if k, ok := e.oneKey(index); ok && k == "i:0" {
+				out = out.or(o)
+			} else {
+				out.unknown = true
+			}
+			continue
+		}
 		out = out.or(e.iterate(o, at))
 	}
 	return out
