@@ -33,6 +33,7 @@ bench: ## benchmarks and quality runs; see docs/BENCHMARKS.md
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/... ./scan | tee bench/latest.txt
 	$(GO) run ./bench -binary "$$($(GO) build -o bin/warden ./cmd/warden && pwd)/bin/warden" -corpus ../shared/data/artifacts
 	$(GO) run ./bench/gateway -binary bin/warden
+	$(GO) run ./bench/inventory -binary bin/warden
 
 peers: ## other scanners on the same corpus; PEERS="picklescan=FOLDER modelscan=FOLDER fickling=FOLDER" names their checkouts
 	$(GO) build -o bin/warden ./cmd/warden

@@ -63,10 +63,7 @@ func (a *app) inventoryLogs(ctx context.Context, f *inventoryLogsFlags, files []
 	if err != nil {
 		return err
 	}
-	rows, err := recognise.Compile(cat)
-	if err != nil {
-		return err
-	}
+	rows := recognise.Compile(cat)
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return err

@@ -134,10 +134,7 @@ func Build(ctx context.Context, t *source.Tree, opts Options) (*Document, error)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := recognise.Compile(cat)
-	if err != nil {
-		return nil, err
-	}
+	rows := recognise.Compile(cat)
 	if opts.Root == "" {
 		opts.Root = "."
 	}

@@ -71,7 +71,7 @@ func (t *Tree) analyse(ctx context.Context) {
 	sets, work, whole := [][]flow.Unit{units}, 0, true
 	cat, err := rules.LoadCatalogue()
 	if err == nil {
-		t.facts.rows, err = recognise.Compile(cat)
+		t.facts.rows = recognise.Compile(cat)
 	}
 	t.facts.err = err
 	if err == nil && !t.facts.whole {

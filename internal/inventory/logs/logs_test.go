@@ -20,11 +20,7 @@ func rows(t testing.TB) *recognise.Rows {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := recognise.Compile(cat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return recognise.Compile(cat)
 }
 
 func read(t testing.TB, text string) logs.Report {

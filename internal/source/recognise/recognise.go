@@ -9,10 +9,10 @@ package recognise
 
 import (
 	"context"
-	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/modelwarden/warden/internal/source/config"
 	"github.com/modelwarden/warden/internal/source/flow"
@@ -53,12 +53,12 @@ type table struct {
 
 type row struct {
 	rules.CallRow
-	re    *regexp.Regexp
+	re    func() *regexp.Regexp // compiled when the first name may match: most never do
 	order int
 }
 
 // Compile makes rows of a catalogue.
-func Compile(cat *rules.Catalogue) (*Rows, error) {
+func Compile(cat *rules.Catalogue) *Rows {
 	r := &Rows{
 		cat: cat, calls: map[string]*table{}, services: map[string]bool{}, unsafe: map[string]rules.UnsafeRow{},
 		packages: map[string]map[string]bool{}, wildcards: map[string][]string{}, keys: map[string]bool{},
@@ -68,11 +68,8 @@ func Compile(cat *rules.Catalogue) (*Rows, error) {
 	} {
 		t := &table{byHead: map[string][]*row{}}
 		for i, c := range rows {
-			re, heads, err := pattern(c.Call)
-			if err != nil {
-				return nil, fmt.Errorf("catalogue of %s: %q: %w", lang, c.Call, err)
-			}
-			w := &row{CallRow: c, re: re, order: i}
+			text, heads := pattern(c.Call)
+			w := &row{CallRow: c, re: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) }), order: i}
 			for _, h := range heads {
 				if h == "" {
 					t.any = append(t.any, w)
@@ -117,7 +114,7 @@ func Compile(cat *rules.Catalogue) (*Rows, error) {
 	for _, k := range cat.Variables.Keys {
 		r.keys[k] = true
 	}
-	return r, nil
+	return r
 }
 
 // IsPackage reports whether a package is one of AI.
@@ -154,6 +151,7 @@ func (r *Rows) Calls(ctx context.Context, in Input) []sight.Sighting {
 		m.site(i)
 	}
 	m.decorators()
+	m.literals()
 	m.variables()
 	m.lists()
 	m.importedProviders()
@@ -195,6 +193,12 @@ func headOf(path string) string {
 	return path
 }
 
+// Matches reports whether a resolved name of a language matches the row that is
+// written as call.
+func (r *Rows) Matches(language, name, call string) bool {
+	return slices.ContainsFunc(r.calls[language].find(name), func(w *row) bool { return w.Call == call })
+}
+
 // find returns the rows whose pattern matches a resolved name, in the order of
 // the catalogue.
 func (t *table) find(path string) []*row {
@@ -203,12 +207,12 @@ func (t *table) find(path string) []*row {
 	}
 	var out []*row
 	for _, w := range t.byHead[headOf(path)] {
-		if w.re.MatchString(path) {
+		if w.re().MatchString(path) {
 			out = append(out, w)
 		}
 	}
 	for _, w := range t.any {
-		if w.re.MatchString(path) {
+		if w.re().MatchString(path) {
 			out = append(out, w)
 		}
 	}
@@ -216,10 +220,12 @@ func (t *table) find(path string) []*row {
 	return slices.Compact(out)
 }
 
-// pattern compiles the text of a row's call. heads are what a name can begin
-// with up to the first dot or bracket; "" stands for anything.
-func pattern(s string) (re *regexp.Regexp, heads []string, err error) {
-	s = strings.TrimSuffix(s, "()")
+// pattern turns the text of a row's call into an expression, which always
+// compiles: what is not its own is quoted, and the loader counts the braces.
+// heads are what a name can begin with up to the first dot or bracket; "" stands
+// for anything.
+func pattern(s string) (re string, heads []string) {
+	s = called(s)
 	var b strings.Builder
 	b.WriteString("^")
 	depth := 0
@@ -250,10 +256,6 @@ func pattern(s string) (re *regexp.Regexp, heads []string, err error) {
 		}
 	}
 	b.WriteString("$")
-	re, err = regexp.Compile(b.String())
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, alt := range expand(s, 0) {
 		h := alt
 		if i := strings.IndexAny(alt, ".("); i >= 0 {
@@ -266,7 +268,34 @@ func pattern(s string) (re *regexp.Regexp, heads []string, err error) {
 			heads = append(heads, h)
 		}
 	}
-	return re, heads, nil
+	return b.String(), heads
+}
+
+// called takes the brackets off the end of a call's text, where they only say
+// that it is a class: what is compared is the name that is called.
+func called(s string) string {
+	if !strings.HasSuffix(s, "}") {
+		return strings.TrimSuffix(s, "()")
+	}
+	level, open := 0, len(s)-1
+	for ; open > 0; open-- {
+		switch s[open] {
+		case '}':
+			level++
+		case '{':
+			level--
+		}
+		if level == 0 {
+			break
+		}
+	}
+	alts := strings.Split(s[open+1:len(s)-1], ",")
+	for i := range alts {
+		if !strings.ContainsAny(alts[i], "{}") {
+			alts[i] = strings.TrimSuffix(alts[i], "()")
+		}
+	}
+	return s[:open+1] + strings.Join(alts, ",") + "}"
 }
 
 // expand writes out the alternatives of the first braces, and of those in them.
@@ -342,6 +371,7 @@ type matcher struct {
 	used    map[string]bool // heads of packages of which a call was recognised
 	modules []module        // that are imported
 	out     []sight.Sighting
+	weak    []sight.Sighting // of literals of types, which count unless a call tells the same
 }
 
 // place is where a node stands.
