@@ -53,6 +53,10 @@ func TestConsolePages(t *testing.T) {
 		"lineage":   "#/artifacts/" + digestOf(p, "demo/chat-support"),
 		"findings":  "#/findings?severity=high&max=high&state=open",
 		"finding":   "#/findings/1?severity=high",
+		"inbox":     "#/inbox?band=1",
+		"urgent":    "#/inbox/" + worst(p),
+		"assets":    "#/assets?owner=-",
+		"asset":     "#/assets/agent:refunds",
 		"audit":     "#/audit?entry=3&action=registry.push",
 		"search":    "#/search?q=demo",
 	} {
@@ -90,8 +94,8 @@ func TestConsoleNumbers(t *testing.T) {
 		Count int
 	}
 	links := eval[[]number](b, "[...document.querySelectorAll('[data-number]')].map(a => ({Href: a.getAttribute('href'), Count: +a.dataset.number}))")
-	if len(links) != 12 {
-		t.Errorf("%d numbers on the first page, want 12", len(links))
+	if len(links) != 19 {
+		t.Errorf("%d numbers on the first page, want 19", len(links))
 	}
 	sum := 0
 	for _, l := range links {
@@ -362,13 +366,60 @@ func TestConsoleAudit(t *testing.T) {
 	b.clean()
 }
 
+// worst is the most urgent group of findings.
+func worst(p *platform) string {
+	p.t.Helper()
+	var gs listJSON[struct{ ID string }]
+	p.get("/api/v1/inbox?state=active&limit=1", &gs)
+	if len(gs.Items) == 0 {
+		p.t.Fatal("the inbox is empty")
+	}
+	return gs.Items[0].ID
+}
+
+// TestConsoleInbox: triage by keys alone, of one finding and of many at once,
+// and what nobody owns gets an owner.
+func TestConsoleInbox(t *testing.T) {
+	p, b := console(t)
+	b.show("#/inbox")
+	first := worst(p)
+	b.keys("jx")
+	b.until("document.querySelector('.bulk')")
+	b.keys("jx")
+	b.until("document.querySelectorAll('tbody input:checked').length === 2")
+	b.keys("i")
+	b.until("document.activeElement.matches('.bulk [data-note]')")
+	b.keys("a lab machine")
+	b.click(".bulk button[type=submit]")
+	b.until("!document.querySelector('.bulk')")
+	var g struct {
+		State, Note string
+		Activity    []struct{ What string }
+	}
+	p.get("/api/v1/inbox/"+first, &g)
+	if g.State != "ignored" || g.Note != "a lab machine" {
+		t.Errorf("the finding is %+v, want ignored", g)
+	}
+	b.show("#/inbox?state=ignored")
+	if n := b.rows(); n != 2 {
+		t.Errorf("%d ignored findings are found again, want 2", n)
+	}
+	b.show("#/assets/model:registry:demo%2Fvision")
+	b.until("document.querySelector('#f-owner')")
+	b.fill("#f-owner", "group:vision")
+	b.click(".panel .triage button[type=submit]")
+	b.until("document.querySelector('.panel .facts')?.innerText.includes('group:vision')")
+	b.clean()
+}
+
 // TestConsoleKeys: pages and rows are reached by keys alone, and triage works.
 func TestConsoleKeys(t *testing.T) {
 	p, b := console(t)
 	b.show("#/posture")
 	b.keys("gf")
-	b.until("location.hash === '#/findings'")
+	b.until("location.hash === '#/inbox'")
 	b.until(settled)
+	b.show("#/findings")
 	b.keys("jjk")
 	b.keys("o")
 	b.until("/^#\\/findings\\/\\d+$/.test(location.hash) && document.querySelector('.panel h2')")

@@ -173,6 +173,7 @@ func TestOneDigest(t *testing.T) {
 			t.Errorf("got %+v, want the one group of the hostile model", groups.Items)
 		}
 	})
+	t.Run("first_in_the_inbox", func(t *testing.T) { checkInbox(t, p, dir) })
 	t.Run("audit_proof", func(t *testing.T) { checkProof(t, p, digest) })
 	t.Run("papers_to_production", func(t *testing.T) { checkPapers(t, p, dir, clean, digest) })
 	t.Run("policies_are_tried_before_they_hold", func(t *testing.T) { checkPolicies(t, p, dir, digest) })

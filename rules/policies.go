@@ -11,6 +11,9 @@ var standardPolicies []byte
 //go:embed policies/strict.cedar
 var strictPolicies []byte
 
+//go:embed policies/tiers.cedar
+var tierPolicies []byte
+
 //go:embed policies/warden.cedarschema
 var policySchema []byte
 
@@ -20,6 +23,10 @@ func StandardPolicies() []byte { return standardPolicies }
 // StrictPolicies returns the Cedar text of the policies that the strict set has
 // on top of the standard one.
 func StrictPolicies() []byte { return strictPolicies }
+
+// TierPolicies returns the Cedar text of the policies that ask for the evidence
+// of a model's risk tier, on top of the standard set.
+func TierPolicies() []byte { return tierPolicies }
 
 // ObservePolicies returns the Cedar text of the set observe: the standard and
 // the strict policies, of which those about what was found and what a promotion

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 )
@@ -72,11 +73,22 @@ type promotionBody struct {
 	Signers    []string           `json:"signers"`
 }
 
+// promoter returns who asks, after the register was brought in line: policies
+// may ask for the tier of the model and its evidence.
+func (s *service) promoter(ctx context.Context, model registry.Name) (warden.Principal, error) {
+	if s.Register != nil {
+		if _, err := s.Register.Board(ctx); err != nil {
+			return warden.Principal{}, err
+		}
+	}
+	return s.as(ctx, policy.Promote, policy.Resource{Ref: model.Ref()})
+}
+
 func (s *service) promotion(ctx context.Context, in *promotionInput) (*body[promotionBody], error) {
 	if err := s.may(ctx, policy.Read); err != nil {
 		return nil, s.fail(err)
 	}
-	who, err := s.as(ctx, policy.Promote, policy.Resource{Ref: in.name().Ref()})
+	who, err := s.promoter(ctx, in.name())
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -99,7 +111,7 @@ type promoteInput struct {
 }
 
 func (s *service) promote(ctx context.Context, in *promoteInput) (*body[stageBody], error) {
-	who, err := s.as(ctx, policy.Promote, policy.Resource{Ref: in.name().Ref()})
+	who, err := s.promoter(ctx, in.name())
 	if err != nil {
 		return nil, s.fail(err)
 	}

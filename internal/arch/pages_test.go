@@ -14,6 +14,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/cli"
+	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/scan"
 )
 
@@ -28,6 +29,9 @@ func TestRulePages(t *testing.T) {
 	pages := map[string]string{}
 	all := scan.Rules()
 	maps.Copy(all, guard.Rules())
+	for _, r := range register.Rules() {
+		all[r.ID], detectors[r.ID] = r, "Found by the register of assets (`warden asset list`, `warden findings list`)."
+	}
 	for id, r := range all {
 		pages[string(id)+".md"] = fmt.Sprintf("# %s %s\n\nSeverity: %s, or less where the evidence is weaker.\n\n**What to do.** %s\n\n%s\n\nFrameworks: %s\n",
 			id, r.Title, r.Severity, r.Advice, detectors[id], strings.Join(r.Frameworks, ", "))

@@ -38,15 +38,15 @@ func newPolicy(a *app) *cobra.Command {
 			"Observe is both, to begin with where models are in use already: policies with @observe report what they\n" +
 			"would have denied, as observed:ID among the reasons of decisions, and deny nothing.",
 		RunE: func(*cobra.Command, []string) error {
-			text := map[string][]byte{"standard": rules.StandardPolicies(), "strict": rules.StrictPolicies(), "observe": rules.ObservePolicies(), "schema": rules.PolicySchema()}[bundle]
+			text := map[string][]byte{"standard": rules.StandardPolicies(), "strict": rules.StrictPolicies(), "observe": rules.ObservePolicies(), "tiers": rules.TierPolicies(), "schema": rules.PolicySchema()}[bundle]
 			if text == nil {
-				return usage("--bundle %q: want standard, strict, observe or schema", bundle)
+				return usage("--bundle %q: want standard, strict, tiers, observe or schema", bundle)
 			}
 			_, err := a.Stdout.Write(text)
 			return err
 		},
 	}
-	show.Flags().StringVar(&bundle, "bundle", "standard", "standard, strict (on top of standard), observe (both; reports what it would deny) or schema")
+	show.Flags().StringVar(&bundle, "bundle", "standard", "standard, strict or tiers (on top of standard), observe (both; reports what it would deny) or schema")
 	return group("policy", "Policies: check, test, simulate, apply", check, show, newPolicyTest(a), newPolicyList(a), newPolicyDiff(a), newPolicySimulate(a), newPolicyApply(a))
 }
 

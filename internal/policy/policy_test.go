@@ -89,14 +89,15 @@ func TestSuites(t *testing.T) {
 	for name, sources := range map[string][]policy.Source{
 		"standard": {{Name: "standard.cedar", Text: rules.StandardPolicies()}},
 		"strict":   {{Name: "standard.cedar", Text: rules.StandardPolicies()}, {Name: "strict.cedar", Text: rules.StrictPolicies()}},
+		"tiers":    {{Name: "standard.cedar", Text: rules.StandardPolicies()}, {Name: "tiers.cedar", Text: rules.TierPolicies()}},
 	} {
 		set, err := policy.NewSet(name, rules.PolicySchema(), sources...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		decided := map[string]bool{}
-		for _, file := range []string{"standard", "strict"} {
-			if file == "strict" && name == "standard" {
+		for _, file := range []string{"standard", "strict", "tiers"} {
+			if file != "standard" && file != name {
 				continue
 			}
 			text, err := os.ReadFile("../../rules/policies/" + file + "_test.yaml")

@@ -53,6 +53,14 @@ type Step struct {
 	Person   string   `json:"person,omitempty"` // who stands behind the principal; "": the principal
 	PushedBy []string `json:"pushed_by"`        // people who pushed the artifact under this name
 	SignedBy []string `json:"signed_by"`        // people who hold the keys that signed its files
+	Asset    *Asset   `json:"asset,omitempty"`  // as the register has the model; nil: it does not
+}
+
+// An Asset is what the register of assets knows of a model.
+type Asset struct {
+	Tier    int `json:"tier" yaml:"tier"`                         // 0 prohibited to 4 low
+	Missing int `json:"evidence_missing" yaml:"evidence_missing"` // kinds of evidence that the tier asks for, and that could be there
+	Absent  int `json:"evidence_absent" yaml:"evidence_absent"`   // and that nothing here can make yet
 }
 
 // A Request asks whether principal may do action on resource.
@@ -171,12 +179,24 @@ func request(r Request) (cedar.EntityMap, cedar.Request) {
 		ctx["model"], ctx["version"] = cedar.String(r.Step.Model), cedar.Long(int64(r.Step.Version))
 		ctx["from"], ctx["to"] = cedar.String(r.Resource.Stage), cedar.String(r.Step.To)
 		ctx["pushed_it"] = cedar.Boolean(slices.Contains(r.Step.PushedBy, r.person()))
+		ctx["asset"] = asset(r.Step.Asset)
 		ctx["signed_it"] = cedar.Boolean(slices.Contains(r.Step.SignedBy, r.person()))
 	default: // of the others policies see the time only
 	}
 	return entities, cedar.Request{
 		Principal: principal, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Resource: resource.UID, Context: cedar.NewRecord(ctx),
 	}
+}
+
+// asset is what policies see of the register. What it does not have is no tier.
+func asset(a *Asset) cedar.Record {
+	known := a != nil
+	if !known {
+		a = &Asset{Tier: -1}
+	}
+	return cedar.NewRecord(cedar.RecordMap{
+		"known": cedar.Boolean(known), "tier": cedar.Long(int64(a.Tier)), "evidence_missing": cedar.Long(int64(a.Missing)), "evidence_absent": cedar.Long(int64(a.Absent)),
+	})
 }
 
 func asked(ctx cedar.RecordMap, r Request) {

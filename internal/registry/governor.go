@@ -24,6 +24,10 @@ type GovernorConfig struct {
 	// Person returns who stands behind a principal: one human being may have
 	// several. nil: each principal is somebody else.
 	Person func(ctx context.Context, principal string) (string, error)
+	// Asset returns what the register of assets knows of a model, nil for
+	// nothing. It must not wait: it is called in transactions. nil: there is no
+	// register.
+	Asset func(model Name) *policy.Asset
 }
 
 // A Governor keeps what people say and decide: statements, trust, approvals,

@@ -96,6 +96,9 @@ func (g *Governor) step(ctx context.Context, r Reader, m Move, action policy.Act
 		}
 	}
 	at.SignedBy = append(at.SignedBy, s.papers.People...)
+	if g.cfg.Asset != nil {
+		at.Asset = g.cfg.Asset(m.Model)
+	}
 	s.request = policy.Request{
 		Principal: m.Actor, Action: action, Step: at, Now: g.cfg.Now(),
 		Resource: policy.Resource{Ref: ArtifactRef(d), Facts: s.papers.Facts, State: string(s.version.Artifact.State()), Stage: string(s.from)},

@@ -70,8 +70,10 @@ func (d *demo) Load(ctx context.Context, actor warden.Principal) (api.DemoSummar
 		return sum, err
 	}
 	sum.Keys = 1
-	sum.Requests, err = d.traffic(ctx, secret)
-	return sum, err
+	if sum.Requests, err = d.traffic(ctx, secret); err != nil {
+		return sum, err
+	}
+	return sum, d.inventory(ctx, actor)
 }
 
 func (d *demo) push(ctx context.Context, m demoModel, actor warden.Principal) (registry.Version, error) {

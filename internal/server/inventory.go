@@ -13,6 +13,7 @@ import (
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/check/code"
 	"github.com/modelwarden/warden/internal/inventory/register"
+	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
 	"github.com/modelwarden/warden/rules"
 	"github.com/modelwarden/warden/scan"
@@ -230,4 +231,26 @@ func (s *Server) openRegister() error {
 	}
 	s.register, err = register.New(register.Config{Store: s.store, Log: s.log, Now: s.opts.Now, Person: s.person, Platform: &known{s: s, rules: all, models: map[string]knownModel{}}})
 	return err
+}
+
+// asset is what policies see of a model's place in the register.
+func (s *Server) asset(model registry.Name) *policy.Asset {
+	if s.register == nil {
+		return nil
+	}
+	v, ok := s.register.Known(string(model))
+	if !ok {
+		return nil
+	}
+	a := &policy.Asset{Tier: v.Tier}
+	for _, e := range v.Evidence {
+		switch e.State {
+		case register.Missing, register.Stale:
+			a.Missing++
+		case register.Absent:
+			a.Absent++
+		default: // it is there, or not asked for
+		}
+	}
+	return a
 }

@@ -152,7 +152,7 @@ func (s *Server) compose(policies *policy.Set) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.governor, err = registry.NewGovernor(registry.GovernorConfig{Registry: s.registry, Judge: s.judge, Signer: s.keys.statements, Now: o.Now, Person: s.person}); err != nil {
+	if s.governor, err = registry.NewGovernor(registry.GovernorConfig{Registry: s.registry, Judge: s.judge, Signer: s.keys.statements, Now: o.Now, Person: s.person, Asset: s.asset}); err != nil {
 		return err
 	}
 	s.examiner, err = registry.NewExaminer(registry.ExaminerConfig{

@@ -30,7 +30,7 @@ export const r = {
     reasonHint: "Kept with the finding and in the audit log",
     to: "To whom",
     toHint: "user:NAME, group:NAME or a team",
-    until: "Until (empty: for ever)",
+    until: "Until, year-month-day (empty: for ever)",
     go: "Apply",
     done: (ok: number, bad: number) => (bad === 0 ? `${ok} changed` : `${ok} changed, ${bad} refused`),
     undo: "Undo",

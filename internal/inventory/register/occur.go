@@ -199,6 +199,7 @@ func (b *Board) ofAsset(v *View, now time.Time) (out []Occurrence) {
 		for _, e := range v.Evidence {
 			if e.State == Missing || e.State == Stale {
 				add(RuleEvidence, e.Kind, "%s is in tier %d and lacks: %s", a.ID, v.Tier, e.Title)
+				out[len(out)-1].title += ": " + e.Title
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelwarden/warden"
@@ -36,6 +37,8 @@ type Service struct {
 	board    *Board
 	platform string
 	epoch    uint64
+
+	last atomic.Pointer[Board] // the same board, for who must not wait
 }
 
 // New checks cfg and reads the rules of risk. It starts nothing.
@@ -125,7 +128,18 @@ func (s *Service) Board(ctx context.Context) (*Board, error) {
 		}
 	}
 	s.board, s.platform, s.epoch = board, version, epoch
+	s.last.Store(board)
 	return board, nil
+}
+
+// Known returns what was known of a model of the registry when the board was
+// made last. It does not wait.
+func (s *Service) Known(model string) (View, bool) {
+	b := s.last.Load()
+	if b == nil {
+		return View{}, false
+	}
+	return b.View(own(model))
 }
 
 // changes are rows to write.
