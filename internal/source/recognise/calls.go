@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/sight"
+	"github.com/modelwarden/warden/internal/source/syntax"
 )
 
 // site compares one call with the catalogue.
@@ -74,7 +75,13 @@ func (m *matcher) report(c *call) {
 	case "client":
 		m.client(c)
 	case "", "model", "dataset":
+		from := len(m.out)
 		m.model(c)
+		if r.Quiet && c.site.Node.Flag&syntax.New != 0 && m.g.Units()[c.site.Unit].Language.Name == "go" {
+			m.weak = append(m.weak, m.out[from:]...)
+			m.out = m.out[:from]
+			return
+		}
 	case "model_file":
 		m.file(c)
 	case "agent":

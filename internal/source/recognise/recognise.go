@@ -475,3 +475,10 @@ func (r *Rows) Matters(language string, imports []string, text string) (strong, 
 	}
 	return false, alone
 }
+
+// Catalogued reports whether the catalogue says what a package does, so that
+// its own code need not be read.
+func (r *Rows) Catalogued(language, head string) bool {
+	t := r.calls[language]
+	return t != nil && len(t.byHead[head]) > 0 || language == "python" && r.packages["pypi"][strings.ReplaceAll(strings.ToLower(head), "_", "-")]
+}

@@ -11,6 +11,26 @@ import (
 // exposed are beginnings of variables that bundlers put into what browsers get.
 var exposed = [...]string{"NEXT_PUBLIC_", "VITE_", "REACT_APP_", "NUXT_PUBLIC_", "PUBLIC_", "EXPO_PUBLIC_", "GATSBY_"}
 
+// literals adds what only the literal of a type tells: where a call was seen
+// that gets it, that one knows the provider better.
+func (m *matcher) literals() {
+	known := map[string]bool{}
+	for i := range m.out {
+		if m.out[i].Kind == sight.Model {
+			known[strings.ToLower(m.out[i].Name)] = true
+		}
+	}
+	skip := false
+	for i := range m.weak {
+		if s := &m.weak[i]; s.Kind == sight.Model {
+			skip = s.Name == "" || known[strings.ToLower(s.Name)]
+		}
+		if !skip {
+			m.out = append(m.out, m.weak[i])
+		}
+	}
+}
+
 // variables reports keys that JavaScript reads as members of the environment:
 // no call does that.
 func (m *matcher) variables() {
