@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,12 +19,14 @@ import (
 type inventoryFlags struct {
 	format, output, failOn string
 	callgraph              string
-	rev                    string
+	rev, packages          string
 	all, quiet             bool
 	noColour, noProgress   bool
 	timeout                time.Duration
 	register               bool
 	source                 string
+	baseline, hub          string
+	onlyNew                bool
 }
 
 func newInventory(a *app) *cobra.Command {
@@ -41,17 +45,21 @@ func newInventory(a *app) *cobra.Command {
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, x []string) error { return a.inventory(c.Context(), f, x[0]) },
 	}
-	c.AddCommand(newInventoryLogs(a))
+	c.AddCommand(newInventoryLogs(a), newInventoryDiff(a), newInventoryHub(a))
 	fl := c.Flags()
 	fl.StringVar(&f.format, "format", "text", inventoryFormats)
 	fl.StringVar(&f.output, "output", "", "write the report to this file")
 	fl.StringVar(&f.failOn, "fail-on", "never", "least severity of an unsafe use that gives exit code 1: critical, high, medium, low or never")
 	fl.StringVar(&f.callgraph, "callgraph", "", "also write the call graph to this file: a JSON object from caller to callees")
+	fl.StringVar(&f.packages, "site-packages", "", "folder with the installed packages of Python: calls are followed into those that the tree imports")
 	fl.StringVar(&f.rev, "rev", "", "branch, tag or commit of a repository (default: its main branch)")
 	fl.BoolVar(&f.all, "all", false, "also what is commented out")
 	fl.DurationVar(&f.timeout, "timeout", 0, "for the whole run (default: none)")
 	fl.BoolVar(&f.register, "register", false, "send the assets to the register of the server")
 	fl.StringVar(&f.source, "source", "", "name of the tree in the register (default: that of the folder)")
+	fl.StringVar(&f.baseline, "baseline", "", "an inventory of before (--format json): only what it lacks gives exit code 1")
+	fl.BoolVar(&f.onlyNew, "only-new", false, "show only what the baseline lacks")
+	fl.StringVar(&f.hub, "hub", "", "snapshot of a hub's metadata, for scores of models (see warden inventory hub)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "no summary, no advice, no progress")
 	fl.BoolVar(&f.noColour, "no-color", false, "no colours")
 	fl.BoolVar(&f.noProgress, "no-progress", false, "no progress line")
@@ -63,13 +71,12 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 		return usage("--format %q: want %s", f.format, inventoryFormats)
 	}
 	began := time.Now()
-	failAt := warden.Critical + 1
-	if f.failOn != "never" {
-		s, err := warden.ParseSeverity(f.failOn)
-		if err != nil {
-			return usage("--fail-on %q: want critical, high, medium, low or never", f.failOn)
-		}
-		failAt = s
+	failAt, err := failLevel(f.failOn)
+	if err != nil {
+		return err
+	}
+	if f.onlyNew && f.baseline == "" {
+		return usage("--only-new needs --baseline OLD.json, the inventory to compare with")
 	}
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
@@ -81,6 +88,16 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
+	if f.packages != "" {
+		env, err := os.OpenRoot(f.packages)
+		if err != nil {
+			return usage("--site-packages: %w", err)
+		}
+		defer env.Close()
+		if err := tree.Follow(ctx, env); err != nil {
+			return &exit{exitIncomplete, err}
+		}
+	}
 	if f.callgraph != "" {
 		tree.Whole()
 	}
@@ -89,6 +106,15 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 		return &exit{exitIncomplete, err}
 	}
 	codeOwners(dir, doc)
+	if f.hub != "" {
+		if err := scoreModels(ctx, doc, f.hub); err != nil {
+			return err
+		}
+	}
+	shown, judged, err := againstBaseline(doc, f.baseline, f.onlyNew)
+	if err != nil {
+		return err
+	}
 	if f.register {
 		if err := a.registerInventory(ctx, a.Stderr, f.source, dir, doc); err != nil {
 			return err
@@ -100,23 +126,27 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 			return &exit{exitIncomplete, err}
 		}
 	}
-	w := a.Stdout
-	if f.output != "" {
-		out, err := os.Create(filepath.Clean(f.output))
-		if err != nil {
-			return &exit{exitIncomplete, err}
-		}
-		defer out.Close()
-		w = out
-	}
 	out := inventoryOutput{
 		format: f.format, name: applicationName(dir), took: time.Since(began), created: createdTime(a.Getenv),
-		colour: !f.noColour && f.output == "" && a.colour(w), quiet: f.quiet,
+		colour: !f.noColour && f.output == "" && a.colour(a.Stdout), quiet: f.quiet,
 	}
-	if err := renderInventory(w, out, doc); err != nil {
+	if err := writeReport(a.Stdout, f.output, func(w io.Writer) error { return renderInventory(w, out, shown) }); err != nil {
 		return &exit{exitIncomplete, err}
 	}
-	return verdictOf(doc, failAt)
+	return verdictOf(judged, failAt)
+}
+
+// writeReport writes to the file, or to w where none is named. An error of
+// closing the file counts: the report may not be whole.
+func writeReport(w io.Writer, name string, write func(io.Writer) error) error {
+	if name == "" {
+		return write(w)
+	}
+	f, err := os.Create(filepath.Clean(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
 }
 
 func writeJSON(name string, v any) error {
@@ -129,12 +159,12 @@ func writeJSON(name string, v any) error {
 
 // verdictOf gives the exit code: findings win over incompleteness.
 func verdictOf(d *inventory.Document, failAt warden.Severity) error {
-	for _, x := range d.Assets {
-		for _, n := range x.Findings {
-			if s, err := warden.ParseSeverity(n.Severity); err == nil && s >= failAt {
-				return &exit{code: exitFindings}
-			}
-		}
+	bad := func(n inventory.Finding) bool {
+		s, err := warden.ParseSeverity(n.Severity)
+		return err == nil && s >= failAt
+	}
+	if slices.ContainsFunc(d.Findings, bad) || slices.ContainsFunc(d.Assets, func(x inventory.Asset) bool { return slices.ContainsFunc(x.Findings, bad) }) {
+		return &exit{code: exitFindings}
 	}
 	if !d.Complete {
 		return &exit{exitIncomplete, errors.New("not everything could be read: see the statuses of the report")}

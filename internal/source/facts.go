@@ -43,7 +43,6 @@ func (f *facts) add(d *config.Doc, file *File) {
 	}
 }
 
-
 // Whole makes [Tree.Flow] analyse all code, not only what can matter for an
 // inventory. It must be called before anything that needs the graph.
 func (t *Tree) Whole() { t.facts.whole = true }
@@ -120,7 +119,7 @@ func (t *Tree) drop(sets [][]flow.Unit) {
 // configurations name, and, if that gives no program, the surface of a library.
 func (t *Tree) entries() []flow.Entry {
 	g := t.facts.graph
-	out := g.Entries()
+	out := slices.DeleteFunc(g.Entries(), func(e flow.Entry) bool { return foreign(g.Units()[g.Func(e.Func).Unit].Path) })
 	mods := t.modules()
 	for _, d := range t.facts.docs {
 		for _, e := range d.doc.Entries {
@@ -150,7 +149,7 @@ func (t *Tree) entries() []flow.Entry {
 			return out
 		}
 	}
-	return append(out, g.Surface()...)
+	return append(out, slices.DeleteFunc(g.Surface(), func(e flow.Entry) bool { return foreign(g.Units()[g.Func(e.Func).Unit].Path) })...)
 }
 
 // units are the files of code as modules, in the order of their paths.
@@ -173,7 +172,7 @@ func (t *Tree) units() []flow.Unit {
 		default:
 			continue
 		}
-		name := strings.TrimSuffix(f.Path, path.Ext(f.Path))
+		name := strings.TrimSuffix(strings.TrimPrefix(f.Path, installedPrefix), path.Ext(f.Path))
 		pkg := path.Base(name) == "__init__" && l.Import == nil
 		if pkg {
 			name = strings.TrimSuffix(strings.TrimSuffix(name, "__init__"), "/")
@@ -295,6 +294,9 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 		},
 		Exists: func(p string) bool { return paths[path.Clean(p)] },
 	})
+	if names := t.ownNames(g); names != nil {
+		seen = ownUse(seen, names)
+	}
 	for _, d := range t.facts.docs {
 		seen = append(seen, d.doc.Sightings...)
 	}
@@ -303,6 +305,21 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 		t.facts.seen = []sight.Sighting{}
 	}
 	return t.facts.seen, nil
+}
+
+// ownNames are the names of the functions of the tree's own code, where packages
+// were followed too; nil otherwise.
+func (t *Tree) ownNames(g *flow.Graph) map[string]bool {
+	if !slices.ContainsFunc(t.Files, func(f *File) bool { return foreign(f.Path) }) {
+		return nil
+	}
+	names := map[string]bool{}
+	for i := range g.Len() {
+		if f := g.Func(flow.FuncID(i)); !foreign(g.Units()[f.Unit].Path) {
+			names[f.Name] = true
+		}
+	}
+	return names
 }
 
 // weights are the files that may hold a model. Whether they do, whoever reads

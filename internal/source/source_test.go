@@ -299,6 +299,52 @@ func TestDir(t *testing.T) {
 	}
 }
 
+// TestFollow: a model that a dependency loads is seen where the tree's own code
+// leads there, and only there.
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for p, text := range map[string]string{
+		"helper/__init__.py":       "from .load import embed\n",
+		"helper/load.py":           "from transformers import AutoModel\nimport deeper\ndef embed(x):\n    deeper.run()\n    return AutoModel.from_pretrained('acme/embed-1')\ndef unused():\n    AutoModel.from_pretrained('acme/unused-1')\n",
+		"helper/tests/test_x.py":   "from transformers import AutoModel\nAutoModel.from_pretrained('acme/test-1')\n",
+		"deeper.py":                "import openai\ndef run(): openai.OpenAI().responses.create(model='gpt-4o')\n",
+		"other/__init__.py":        "import openai\nopenai.OpenAI().responses.create(model='gpt-4')\n",
+		"transformers/__init__.py": "class AutoModel: pass\n",
+	} {
+		p = filepath.Join(dir, filepath.FromSlash(p))
+		if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	tree := open(t, map[string]string{"main.py": "import helper\nif __name__ == '__main__':\n    helper.embed('x')\n"}, source.Limits{})
+	if err := tree.Follow(t.Context(), root); err != nil {
+		t.Fatal(err)
+	}
+	all, err := tree.Sightings(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for i := range all {
+		if all[i].Kind == sight.Model {
+			got = append(got, all[i].Name+" "+string(all[i].State)+" "+all[i].Evidence[0].Path)
+		}
+	}
+	want := []string{"acme/embed-1 reachable site-packages/helper/load.py", "gpt-4o reachable site-packages/deeper.py"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestWeights(t *testing.T) {
 	t.Parallel()
 	oid := strings.Repeat("ab", 32)
