@@ -43,7 +43,7 @@ func newBench(t *testing.T) *bench {
 		client: &http.Client{Timeout: 20 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}
 	h := api.New(api.Config{
-		Registry: b.Registry, Judge: b.Judge, Governor: b.Governor, Person: b.Access.Person, Blobs: b.Blobs, Uploads: b.Blobs, Access: b.Access, Traffic: b.Traffic, Verifier: b.Verifier, Rules: scan.Rules(), Tool: b.Tool,
+		Registry: b.Registry, Judge: b.Judge, Governor: b.Governor, Person: b.Access.Person, Blobs: b.Blobs, Uploads: b.Blobs, Access: b.Access, Traffic: b.Traffic, Register: b.Register, Verifier: b.Verifier, Rules: scan.Rules(), Tool: b.Tool,
 		Link: func(context.Context) (string, error) { return "http://h/#/login?link=x", nil }, Log: slog.New(slog.NewJSONHandler(b.logs, nil)), Now: b.Now,
 		MaxBlob: maxBlob, Secure: true, Done: b.done,
 	})

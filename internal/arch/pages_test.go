@@ -14,6 +14,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/cli"
+	"github.com/modelwarden/warden/internal/inventory"
 	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/scan"
 )
@@ -29,7 +30,7 @@ func TestRulePages(t *testing.T) {
 	pages := map[string]string{}
 	all := scan.Rules()
 	maps.Copy(all, guard.Rules())
-	for _, r := range register.Rules() {
+	for _, r := range slices.Concat(register.Rules(), inventory.ShadowRules()) {
 		all[r.ID], detectors[r.ID] = r, "Found by the register of assets (`warden asset list`, `warden findings list`)."
 	}
 	for id, r := range all {

@@ -133,13 +133,14 @@ func sources(v *register.View) string {
 	return dash(strings.Join(out, ","))
 }
 
-func (a *app) asset(ctx context.Context, id string) (*client, assetDetail, error) {
+func (a *app) asset(ctx context.Context, id string) (assetDetail, error) {
 	var d assetDetail
 	cl, err := a.client()
 	if err != nil {
-		return nil, d, err
+		return d, err
 	}
-	return cl, d, cl.call(ctx, http.MethodGet, assetPath(id, ""), nil, &d)
+	err = cl.call(ctx, http.MethodGet, assetPath(id, ""), nil, &d)
+	return d, err
 }
 
 func newAssetShow(a *app) *cobra.Command {
@@ -147,7 +148,7 @@ func newAssetShow(a *app) *cobra.Command {
 	return formatFlag(&cobra.Command{
 		Use: "show ID", Short: "One asset with all that is known of it", Args: args(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, x []string) error {
-			_, d, err := a.asset(c.Context(), x[0])
+			d, err := a.asset(c.Context(), x[0])
 			if err != nil {
 				return err
 			}
@@ -283,7 +284,7 @@ func newAssetGaps(a *app) *cobra.Command {
 		RunE: func(c *cobra.Command, x []string) error {
 			var vs []register.View
 			if len(x) == 1 {
-				_, d, err := a.asset(c.Context(), x[0])
+				d, err := a.asset(c.Context(), x[0])
 				if err != nil {
 					return err
 				}

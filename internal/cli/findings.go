@@ -103,7 +103,8 @@ func (a *app) group(ctx context.Context, id string) (g register.Group, err error
 	if err != nil {
 		return g, err
 	}
-	return g, cl.call(ctx, http.MethodGet, inboxPath+"/"+url.PathEscape(id), nil, &g)
+	err = cl.call(ctx, http.MethodGet, inboxPath+"/"+url.PathEscape(id), nil, &g)
+	return g, err
 }
 
 func newFindingsShow(a *app) *cobra.Command {

@@ -64,7 +64,7 @@ func (a *app) classified(c *cobra.Command, x []string, file string, every bool) 
 	ofView := func(v *register.View) classified { return classified{v.ID, v.Tier, v.TierFrom, v.Risk} }
 	switch {
 	case len(x) == 1:
-		_, d, err := a.asset(c.Context(), x[0])
+		d, err := a.asset(c.Context(), x[0])
 		return []classified{ofView(&d.View)}, err
 	case every:
 		cl, err := a.client()

@@ -12,6 +12,7 @@ import (
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
 	"github.com/modelwarden/warden/internal/check/code"
+	"github.com/modelwarden/warden/internal/inventory"
 	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
@@ -36,7 +37,7 @@ func registerRules() (map[warden.RuleID]warden.Rule, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range slices.Concat(code.Rules(cat), register.Rules()) {
+	for _, r := range slices.Concat(code.Rules(cat), register.Rules(), inventory.ShadowRules()) {
 		all[r.ID] = r
 	}
 	return all, nil

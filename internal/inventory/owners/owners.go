@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -85,9 +86,9 @@ func first(fields []string) string {
 // Owner returns the first owner that the last matching line names, or "".
 func (f *File) Owner(name string) string {
 	name = strings.TrimPrefix(path.Clean(name), "/")
-	for i := len(f.rules) - 1; i >= 0; i-- {
-		if f.rules[i].match.MatchString(name) {
-			return f.rules[i].owner
+	for _, r := range slices.Backward(f.rules) {
+		if r.match.MatchString(name) {
+			return r.owner
 		}
 	}
 	return ""

@@ -36,8 +36,12 @@ func TestMatch(t *testing.T) {
 		glob, s string
 		want    bool
 	}{
-		{"model:registry:team/*", "model:registry:Team/chat", true}, {"model:registry:team/*", "model:registry:team/a/b", false},
-		{"**chat**", "model:registry:team/chat", true}, {"shop/src/**", "shop/src/a/b.py", true}, {"[", "[", true}, {"a?c", "abc", true},
+		{"model:registry:team/*", "model:registry:Team/chat", true},
+		{"model:registry:team/*", "model:registry:team/a/b", false},
+		{"**chat**", "model:registry:team/chat", true},
+		{"shop/src/**", "shop/src/a/b.py", true},
+		{"[", "[", true},
+		{"a?c", "abc", true},
 	} {
 		if got := owners.Match(x.glob, x.s); got != x.want {
 			t.Errorf("Match(%q, %q) = %v", x.glob, x.s, got)

@@ -91,9 +91,15 @@ func (b *Board) View(id string) (View, bool) {
 // assemble makes the views of all assets; findings come later.
 func assemble(assets map[string]*Asset, snap *Snapshot, rs []OwnerRule, rules *risk.Rules, now time.Time) *Board {
 	b := &Board{byID: map[string]int{}, Owners: rs, At: now}
-	models := map[string]*Model{}
+	models, files := map[string]*Model{}, map[string]*Model{}
 	for i := range snap.Models {
-		models[own(snap.Models[i].Name)] = &snap.Models[i]
+		m := &snap.Models[i]
+		models[own(m.Name)] = m
+		for _, f := range m.Files { // what the registry knows of a file holds for its twins in source trees
+			if x := files[f.Digest]; x == nil || m.Verdict > x.Verdict {
+				files[f.Digest] = m
+			}
+		}
 	}
 	for _, a := range assets {
 		v := View{Asset: *a, State: string(a.State()), Gone: a.Gone(), Last: a.Last(), Owner: ownerOf(a, rs, snap.Disabled), Use: Use{Routes: []string{}}}
@@ -101,6 +107,9 @@ func assemble(assets map[string]*Asset, snap *Snapshot, rs []OwnerRule, rules *r
 			v.Sightings = []Sighting{}
 		}
 		m := models[a.ID]
+		if m == nil && a.Digest != "" {
+			m = files[a.Digest]
+		}
 		if m != nil && !m.Scanned.IsZero() {
 			v.Verdict = m.Verdict.String()
 		}

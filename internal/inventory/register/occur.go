@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/inventory"
@@ -43,6 +42,7 @@ func (b *Board) loadings(m *Model, f File) (out []loading) {
 			hit = a.Digest != "" && a.Digest == f.Digest || a.Digest == "" && ends(a.Name, f.Path)
 		case sight.Model:
 			hit = a.Provider != "registry" && strings.EqualFold(a.Name, m.Name)
+		default: // nothing else is a file that code loads
 		}
 		if !hit {
 			continue
@@ -62,7 +62,7 @@ func ends(a, b string) bool {
 	return strings.HasSuffix(a, b) || strings.HasSuffix(b, a)
 }
 
-func (b *Board) occurrences(snap *Snapshot, sources []Source, now time.Time) []Occurrence {
+func (b *Board) occurrences(snap *Snapshot, sources []Source) []Occurrence {
 	var out []Occurrence
 	for i := range snap.Models {
 		out = append(out, b.ofModel(snap, &snap.Models[i])...)
@@ -73,8 +73,9 @@ func (b *Board) occurrences(snap *Snapshot, sources []Source, now time.Time) []O
 		}
 	}
 	for i := range b.Assets {
-		out = append(out, b.ofAsset(&b.Assets[i], now)...)
+		out = append(out, b.ofAsset(&b.Assets[i])...)
 	}
+	out = append(out, b.shadow(snap.Rules, b.At)...)
 	for _, r := range snap.Routes {
 		if r.Denied > 0 {
 			out = append(out, b.ofRoute(r))
@@ -166,7 +167,7 @@ func (b *Board) ofSource(snap *Snapshot, s Source, f Seen) Occurrence {
 }
 
 // ofAsset makes occurrences of what governance misses.
-func (b *Board) ofAsset(v *View, now time.Time) (out []Occurrence) {
+func (b *Board) ofAsset(v *View) (out []Occurrence) {
 	a := &v.Asset
 	if !governed(a) {
 		return nil

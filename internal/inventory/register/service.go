@@ -188,7 +188,7 @@ func (s *Service) reckon(ctx context.Context, r Reader, snap *Snapshot, now time
 	}
 	b := assemble(assets, snap, rules, s.rules, now)
 	b.Sources = sources
-	for _, id := range live(groups, b.occurrences(snap, sources, now), now) {
+	for _, id := range live(groups, b.occurrences(snap, sources), now) {
 		g := groups[id]
 		out.groups = append(out.groups, *g)
 		if was := states[id]; was != g.State {

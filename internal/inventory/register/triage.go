@@ -204,7 +204,7 @@ type AssetFilter struct {
 	Tiered   string
 }
 
-// Assets returns what f selects, the most urgent first.
+// AssetsLike returns what f selects, the most urgent first.
 func (b *Board) AssetsLike(f AssetFilter) []View {
 	out := []View{}
 	find := strings.ToLower(f.Search)

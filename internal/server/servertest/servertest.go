@@ -20,6 +20,7 @@ import (
 	"github.com/modelwarden/warden/internal/attest"
 	"github.com/modelwarden/warden/internal/audit"
 	"github.com/modelwarden/warden/internal/blob/dirblob"
+	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/internal/monitor"
 	"github.com/modelwarden/warden/internal/policy"
 	"github.com/modelwarden/warden/internal/registry"
@@ -47,6 +48,7 @@ type Platform struct {
 	Access   *access.Service
 	Traffic  *monitor.Service
 	Archive  *monitor.Archive
+	Register *register.Service // of inventories alone
 	Verifier note.Verifier
 	Tool     report.Tool
 	log      *audit.Log
@@ -115,6 +117,8 @@ func New(t testing.TB) *Platform {
 	p.Archive, err = monitor.NewArchive(p.Store, bytes.Repeat([]byte("k"), 32), slog.New(slog.DiscardHandler))
 	check(err)
 	p.Access = p.Sibling()
+	p.Register, err = register.New(register.Config{Store: p.Store, Log: log, Now: p.Now, Person: p.Access.Person})
+	check(err)
 	return p
 }
 
