@@ -20,6 +20,8 @@ type inventoryFlags struct {
 	format, output, failOn string
 	callgraph              string
 	rev, packages          string
+	artifacts              string
+	noScan                 bool
 	all, quiet             bool
 	noColour, noProgress   bool
 	timeout                time.Duration
@@ -51,6 +53,8 @@ func newInventory(a *app) *cobra.Command {
 	fl.StringVar(&f.output, "output", "", "write the report to this file")
 	fl.StringVar(&f.failOn, "fail-on", "never", "least severity of an unsafe use that gives exit code 1: critical, high, medium, low or never")
 	fl.StringVar(&f.callgraph, "callgraph", "", "also write the call graph to this file: a JSON object from caller to callees")
+	fl.StringVar(&f.artifacts, "artifacts", "", "report of warden scan --format json: its verdicts meet the calls that load the files")
+	fl.BoolVar(&f.noScan, "no-scan", false, "do not scan the model files of a folder")
 	fl.StringVar(&f.packages, "site-packages", "", "folder with the installed packages of Python: calls are followed into those that the tree imports")
 	fl.StringVar(&f.rev, "rev", "", "branch, tag or commit of a repository (default: its main branch)")
 	fl.BoolVar(&f.all, "all", false, "also what is commented out")
@@ -101,7 +105,11 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 	if f.callgraph != "" {
 		tree.Whole()
 	}
-	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", All: f.all})
+	known, err := a.fileVerdicts(ctx, f, dir, tree)
+	if err != nil {
+		return err
+	}
+	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", All: f.all, Verdict: known.find})
 	if err != nil {
 		return &exit{exitIncomplete, err}
 	}
