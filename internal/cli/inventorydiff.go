@@ -87,7 +87,7 @@ func readInventory(name string) (*inventory.Document, error) {
 	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	d, err := inventory.Read(f)
 	if err != nil {
 		return nil, &exit{exitUsage, fmt.Errorf("%s: %w", name, err)}

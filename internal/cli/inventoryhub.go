@@ -61,7 +61,7 @@ func readSnapshot(ctx context.Context, name string) (*hub.Snapshot, error) {
 	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // only read
 	s, err := hub.Read(ctx, f)
 	if err != nil {
 		return nil, &exit{exitUsage, fmt.Errorf("%s: %w", name, err)}

@@ -30,11 +30,8 @@ func (n *Inventory) WriteCycloneDX(w io.Writer) error {
 	doc.SerialNumber = "urn:uuid:" + serial("cyclonedx "+n.content())
 	props := []cdx.Property{{Name: "warden:complete", Value: strconv.FormatBool(n.Complete)}, {Name: "warden:files", Value: strconv.Itoa(n.Files)}, {Name: "warden:bytes", Value: strconv.FormatInt(n.Bytes, 10)}}
 	for _, g := range n.gapGroups() {
-		value := g.Reader + ": " + g.State + ": " + g.Error
-		for _, p := range g.places {
-			value += "; " + p.String()
-		}
-		props = append(props, cdx.Property{Name: "warden:not-examined", Value: cut(value, 1000)})
+		value := append([]string{g.Reader + ": " + g.State + ": " + g.Error}, names(g.places)...)
+		props = append(props, cdx.Property{Name: "warden:not-examined", Value: cut(strings.Join(value, "; "), 1000)})
 	}
 	doc.Metadata = &cdx.Metadata{
 		Lifecycles: &[]cdx.Lifecycle{{Phase: cdx.LifecyclePhasePreBuild}},
@@ -136,8 +133,16 @@ func (b *bom) asset(a *Asset) {
 func (a *Asset) properties() []cdx.Property {
 	var out []cdx.Property
 	for _, p := range [][2]string{
-		{"kind", a.Kind}, {"state", a.State}, {"scope", a.Scope}, {"provider", a.Provider}, {"loads", a.Loads}, {"verdict", a.Verdict},
-		{"owner", a.Owner}, {"implicit", a.Implicit}, {"dynamic", a.Dynamic}, {"note", a.Note},
+		{"kind", a.Kind},
+		{"state", a.State},
+		{"scope", a.Scope},
+		{"provider", a.Provider},
+		{"loads", a.Loads},
+		{"verdict", a.Verdict},
+		{"owner", a.Owner},
+		{"implicit", a.Implicit},
+		{"dynamic", a.Dynamic},
+		{"note", a.Note},
 	} {
 		if p[1] != "" {
 			out = append(out, cdx.Property{Name: "warden:" + p[0], Value: p[1]})

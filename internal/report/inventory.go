@@ -113,11 +113,32 @@ func (p Place) String() string {
 	return s
 }
 
+// names writes places.
+func names(places []Place) []string {
+	out := make([]string, 0, len(places))
+	for _, p := range places {
+		out = append(out, p.String())
+	}
+	return out
+}
+
 // groups gives kinds their order and heading.
 var groups = [...]struct{ kind, title string }{
-	{"model", "Models"}, {"model_file", "Model files"}, {"provider", "Providers"}, {"endpoint", "Endpoints"}, {"agent", "Agents"},
-	{"tool", "Tools"}, {"prompt", "Prompts"}, {"mcp_server", "MCP servers"}, {"mcp_client", "MCP clients"}, {"dataset", "Datasets"},
-	{"vector_store", "Vector stores"}, {"framework", "Frameworks"}, {"assistant", "Coding assistants"}, {"container", "Containers"}, {"key", "Keys"},
+	{"model", "Models"},
+	{"model_file", "Model files"},
+	{"provider", "Providers"},
+	{"endpoint", "Endpoints"},
+	{"agent", "Agents"},
+	{"tool", "Tools"},
+	{"prompt", "Prompts"},
+	{"mcp_server", "MCP servers"},
+	{"mcp_client", "MCP clients"},
+	{"dataset", "Datasets"},
+	{"vector_store", "Vector stores"},
+	{"framework", "Frameworks"},
+	{"assistant", "Coding assistants"},
+	{"container", "Containers"},
+	{"key", "Keys"},
 }
 
 // heading returns the title of a kind.

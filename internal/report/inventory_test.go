@@ -31,7 +31,8 @@ func anInventory() *report.Inventory {
 	n := &report.Inventory{
 		Tool: report.Tool{Name: "warden", Version: "v1", Rules: "r1"}, Name: "shop", Complete: false, Files: 12, Bytes: 123456, Took: 1200 * time.Millisecond,
 		Gaps: []report.Gap{
-			{Reader: "source/python", State: "skipped", Path: "big.py", Error: "over 8 MiB"}, {Reader: "source/js", State: "not_examined", Path: "a.vue", Error: "no reader"},
+			{Reader: "source/python", State: "skipped", Path: "big.py", Error: "over 8 MiB"},
+			{Reader: "source/js", State: "not_examined", Path: "a.vue", Error: "no reader"},
 			{Reader: "source/js", State: "not_examined", Path: "b.vue", Error: "no reader"},
 		},
 		Skipped: []string{"node_modules"},
@@ -55,9 +56,13 @@ func anInventory() *report.Inventory {
 			{ID: "assistant:x", Kind: "assistant", Name: "AGENTS.md", State: "commented", Scope: "production", Places: at("AGENTS.md", 0)},
 		},
 		Links: []report.Link{
-			{From: "framework:torch", To: "model:huggingface:acme/m", Kind: "loads"}, {From: "model:huggingface:acme/m", To: "model:huggingface:acme/base", Kind: "adapter_of"},
-			{From: "model:huggingface:acme/m", To: "dataset:huggingface:d", Kind: "trained_on"}, {From: "model:huggingface:acme/m", To: "provider:huggingface", Kind: "provided_by"},
-			{From: "agent:a", To: "tool:t", Kind: "uses"}, {From: "tool:t", To: "agent:a", Kind: "calls"}, {From: "agent:a", To: "gone", Kind: "uses"},
+			{From: "framework:torch", To: "model:huggingface:acme/m", Kind: "loads"},
+			{From: "model:huggingface:acme/m", To: "model:huggingface:acme/base", Kind: "adapter_of"},
+			{From: "model:huggingface:acme/m", To: "dataset:huggingface:d", Kind: "trained_on"},
+			{From: "model:huggingface:acme/m", To: "provider:huggingface", Kind: "provided_by"},
+			{From: "agent:a", To: "tool:t", Kind: "uses"},
+			{From: "tool:t", To: "agent:a", Kind: "calls"},
+			{From: "agent:a", To: "gone", Kind: "uses"},
 		},
 		Uses: []report.Use{{Rule: "WDN-SC-024", Flag: "hardcoded_key", Severity: "critical", At: report.Place{Path: "k.py", Line: 1}, Message: "A key stands in the code", Priority: 1}},
 	}
@@ -202,7 +207,7 @@ type besides struct{ dir string }
 func (b besides) Load(url string) (any, error) {
 	f, err := os.Open(filepath.Join(b.dir, filepath.Base(url)))
 	if err != nil {
-		return map[string]any{"definitions": map[string]any{"signature": true, "signer": true, "algorithmFamiliesEnum": true, "ellipticCurvesEnum": true}}, nil //nolint:nilerr // an absent neighbour checks nothing
+		return map[string]any{"definitions": map[string]any{"signature": true, "signer": true, "algorithmFamiliesEnum": true, "ellipticCurvesEnum": true}}, nil
 	}
 	defer f.Close()
 	return jsonschema.UnmarshalJSON(f)

@@ -60,24 +60,24 @@ func (n *Inventory) textGroup(b *strings.Builder, t *textWriter, kind string) {
 	}
 	fmt.Fprintf(b, "\n%s (%d)\n", t.paint("evidence", heading(kind)), len(rows))
 	for _, r := range rows {
-		line := " "
+		b.WriteByte(' ')
 		pad := 1
 		for k, c := range r.cells {
 			if width[k] == 0 {
 				continue
 			}
 			if c != "" {
-				line += strings.Repeat(" ", pad)
+				b.WriteString(strings.Repeat(" ", pad))
 				pad = 0
 				if k == 3 {
-					line += t.paint(r.state, c)
+					b.WriteString(t.paint(r.state, c))
 				} else {
-					line += c
+					b.WriteString(c)
 				}
 			}
 			pad += width[k] - utf8.RuneCountInString(c) + 2
 		}
-		b.WriteString(line + "\n")
+		b.WriteByte('\n')
 		for _, m := range r.more {
 			b.WriteString("      " + m + "\n")
 		}

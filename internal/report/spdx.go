@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,9 +86,7 @@ func (d *spdx) element(kind, id, name string, more spdxNode) {
 	if name != "" {
 		e["name"] = name
 	}
-	for k, v := range more {
-		e[k] = v
-	}
+	maps.Copy(e, more)
 	d.graph = append(d.graph, e)
 }
 
@@ -126,11 +125,7 @@ func (d *spdx) asset(a *Asset) {
 		}
 	}
 	if len(a.Places) > 0 {
-		var at []string
-		for _, p := range a.Places {
-			at = append(at, p.String())
-		}
-		more["software_sourceInfo"] = cut("used at "+strings.Join(at, ", "), 4000)
+		more["software_sourceInfo"] = cut("used at "+strings.Join(names(a.Places), ", "), 4000)
 	}
 	kind := "software_Package"
 	switch a.Kind {
@@ -151,16 +146,16 @@ func (d *spdx) asset(a *Asset) {
 
 // remark says of an asset what the format has no field for.
 func (a *Asset) remark() string {
-	s := strings.ReplaceAll(a.Kind, "_", " ") + ", " + strings.ReplaceAll(a.State, "_", " ") + ", scope " + a.Scope
+	s := []string{strings.ReplaceAll(a.Kind, "_", " "), strings.ReplaceAll(a.State, "_", " "), "scope " + a.Scope}
 	if a.Revision != "" && !a.Pinned {
-		s += ", revision not pinned"
+		s = append(s, "revision not pinned")
 	}
 	for _, x := range [][2]string{{"loading executes ", a.Loads}, {"file is ", a.Verdict}, {"owner ", a.Owner}} {
 		if x[1] != "" {
-			s += ", " + x[0] + x[1]
+			s = append(s, x[0]+x[1])
 		}
 	}
-	return s
+	return strings.Join(s, ", ")
 }
 
 // relationTypes gives kinds of links their relationship. What is not listed is
