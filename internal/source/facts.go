@@ -157,6 +157,7 @@ func (t *Tree) units() []flow.Unit {
 	var out []flow.Unit
 	script, gopath := flow.JavaScript(t.modules().resolve), t.packages()
 	golang := flow.Golang(func(_ flow.Unit, name string) string { return gopath.resolve(name) })
+	managed, vm := map[Lang]*flow.Language{}, t.namespaces()
 	for _, f := range t.Files {
 		if f.Syntax == nil {
 			continue
@@ -169,6 +170,11 @@ func (t *Tree) units() []flow.Unit {
 			l = script
 		case Go:
 			l = golang
+		case Java, Kotlin, CSharp:
+			if l = managed[f.Lang]; l == nil {
+				l = flow.Managed(string(f.Lang), vm)
+				managed[f.Lang] = l
+			}
 		default:
 			continue
 		}
@@ -178,7 +184,9 @@ func (t *Tree) units() []flow.Unit {
 			name = strings.TrimSuffix(strings.TrimSuffix(name, "__init__"), "/")
 		}
 		group := ""
-		if f.group != "" {
+		if strings.HasPrefix(f.group, "vm:") {
+			group = f.group
+		} else if f.group != "" {
 			group = path.Dir(f.Path) + ":" + f.group
 		}
 		out = append(out, flow.Unit{
@@ -300,11 +308,47 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 	for _, d := range t.facts.docs {
 		seen = append(seen, d.doc.Sightings...)
 	}
-	t.facts.seen = sight.Merge(append(seen, t.weights()...))
+	weights := t.weights()
+	joinFiles(seen, weights)
+	t.facts.seen = sight.Merge(append(seen, weights...))
 	if t.facts.seen == nil {
 		t.facts.seen = []sight.Sighting{}
 	}
 	return t.facts.seen, nil
+}
+
+// joinFiles gives a file that code loads the path that it has in the tree: as it
+// is written, beside the code, or the one file whose path ends so.
+func joinFiles(seen, weights []sight.Sighting) {
+	paths, bases := map[string]bool{}, map[string][]string{}
+	for i := range weights {
+		paths[weights[i].Name] = true
+		base := path.Base(weights[i].Name)
+		bases[base] = append(bases[base], weights[i].Name)
+	}
+	for i := range seen {
+		s := &seen[i]
+		if s.Kind != sight.ModelFile || s.Name == "" || paths[s.Name] || len(s.Evidence) == 0 {
+			continue
+		}
+		if beside := path.Join(path.Dir(s.Evidence[len(s.Evidence)-1].Path), s.Name); paths[beside] {
+			s.Name = beside
+			continue
+		}
+		found := ""
+		for _, p := range bases[path.Base(s.Name)] {
+			if strings.HasSuffix(p, "/"+strings.TrimLeft(s.Name, "./")) {
+				if found != "" {
+					found = ""
+					break
+				}
+				found = p
+			}
+		}
+		if found != "" {
+			s.Name = found
+		}
+	}
 }
 
 // ownNames are the names of the functions of the tree's own code, where packages

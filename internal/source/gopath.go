@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/config"
+	"github.com/modelwarden/warden/internal/source/flow"
 )
 
 // packages resolves what Go imports within a tree: the packages below each
@@ -37,6 +38,18 @@ func (t *Tree) packages() *packages {
 	}
 	slices.SortFunc(p.modules, func(a, b goModule) int { return len(b.path) - len(a.path) })
 	return p
+}
+
+// namespaces resolves packages of Java and Kotlin and namespaces of C#: to one
+// of their files.
+func (t *Tree) namespaces() func(flow.Unit, string) string {
+	first := map[string]string{}
+	for _, f := range t.Files {
+		if f.Syntax != nil && strings.HasPrefix(f.group, "vm:") && first[f.group] == "" {
+			first[f.group] = f.Path
+		}
+	}
+	return func(_ flow.Unit, name string) string { return first["vm:"+name] }
 }
 
 // modulePath is what go.mod calls the module.

@@ -7,6 +7,7 @@ import (
 	"github.com/modelwarden/warden/internal/source/golang"
 	"github.com/modelwarden/warden/internal/source/js"
 	"github.com/modelwarden/warden/internal/source/syntax"
+	"github.com/modelwarden/warden/internal/source/tokens"
 )
 
 // other reads the languages besides Python.
@@ -30,6 +31,12 @@ func (r *reader) other(ctx context.Context, f *File, data []byte) {
 		f.Syntax, f.group = &g.File, g.Package
 		if len(errs) > 0 {
 			r.partly(f.Lang, f.Syntax, errs[0].Start, errs[0].Message, len(errs))
+		}
+	case Java, Kotlin, CSharp:
+		m := tokens.Parse(ctx, f.Path, data)
+		f.Syntax, f.group = &m.File, "vm:"+m.Package
+		if !m.Whole {
+			r.status(f.Lang, 0, "partial", "nested too deeply, or stopped")
 		}
 	default:
 		r.status(f.Lang, 0, "not_examined", "no reader for this language")

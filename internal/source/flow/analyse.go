@@ -36,7 +36,7 @@ type analysis struct {
 	groups  map[string]map[string]int // names of units that share them: which one has a name
 
 	classList []*class
-	extStars  map[*frame]string // by module: the outside one that it imports with *
+	extStars  map[*frame][]string // by module: the outside ones that it imports with *
 	depth     int               // of frames that run
 	records   map[*frame]*record
 	spans     map[int][]*frame // functions, by unit
@@ -81,7 +81,7 @@ func Analyse(ctx context.Context, units []Unit, lib *Library, opt Options) *Grap
 		g: g, lib: lib, opt: opt, work: opt.Work, done: ctx.Done(), why: func() error { return context.Cause(ctx) },
 		groups: map[string]map[string]int{}, vals: map[info]val{}, objects: map[objKey]*object{}, modules: make([]*frame, len(us)),
 		byNode: map[*syntax.Node]*frame{}, classes: map[*syntax.Node]*class{}, comps: map[*syntax.Node]*scope{},
-		sites: map[*syntax.Node]*siteRec{}, extStars: map[*frame]string{}, records: map[*frame]*record{},
+		sites: map[*syntax.Node]*siteRec{}, extStars: map[*frame][]string{}, records: map[*frame]*record{},
 	}
 	a.intern(info{})
 	a.common = common{

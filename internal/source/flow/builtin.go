@@ -189,6 +189,8 @@ func (e *exec) builtin(name string, ar *args, n *syntax.Node) set {
 		return e.script(name, ar, node)
 	case "go":
 		return e.goBuiltin(name, ar, node)
+	case "java", "kotlin", "csharp":
+		return e.managed(name, ar, node)
 	}
 	switch name {
 	case "super":

@@ -134,6 +134,9 @@ func (g *Graph) Entries() []Entry {
 		if g.units[fr.unit].Language.Name == "go" && fr.class == nil && (fr.short == "init" || fr.short == "main" && strings.HasSuffix(g.units[fr.unit].Group, ":main")) {
 			add(Entry{Func: fr.id, Kind: "program", Name: fr.name})
 		}
+		if g.units[fr.unit].Language.Implicit && g.managedProgram(fr) {
+			add(Entry{Func: fr.id, Kind: "program", Name: fr.name})
+		}
 		if g.testUnit(fr.unit) && (strings.HasPrefix(fr.short, "test") || g.units[fr.unit].Language.Name == "go" && (strings.HasPrefix(fr.short, "Test") || strings.HasPrefix(fr.short, "Example") || strings.HasPrefix(fr.short, "Benchmark"))) {
 			add(Entry{Func: fr.id, Kind: "test", Name: fr.name, Test: true})
 		}
@@ -167,6 +170,9 @@ func registered(p string) string {
 	last := p[strings.LastIndexByte(p, '.')+1:]
 	if last == p {
 		return ""
+	}
+	if kind := annotation(p, strings.TrimSuffix(last, "()")); kind != "" {
+		return kind
 	}
 	pkg := packageIn(p)
 	for _, r := range scriptRegistrars {
@@ -264,6 +270,12 @@ func (g *Graph) program(u int) string {
 		return "test"
 	case path.Base(unit.Path) == "__main__.py", path.Base(unit.Path) == "manage.py":
 		return "program"
+	}
+	if unit.Language.Implicit {
+		if scriptProgram(unit.File.Body) {
+			return "program"
+		}
+		return ""
 	}
 	if unit.Language.Name == "go" {
 		if strings.HasSuffix(unit.Group, ":main") {

@@ -306,8 +306,27 @@ func (e *exec) free(name string) set {
 		return one(a.intern(info{kind: vBuiltin, text: name}), nil)
 	}
 	e.readAny(m.vars)
-	if p, ok := a.extStars[m]; ok {
-		return e.outside(p + "." + name)
+	stars := a.extStars[m]
+	if a.g.units[e.fr.unit].Language.Implicit {
+		for _, p := range stars {
+			if k, ok := a.groups["vm:"+p][name]; ok && k != e.fr.unit {
+				return e.shared(k, name)
+			}
+		}
+		if s, ok := e.implicit(name); ok {
+			return s
+		}
+		var out set
+		for _, p := range stars {
+			out = out.or(e.outside(p + "." + name))
+		}
+		if !out.empty() {
+			return out
+		}
+		return unknown()
+	}
+	if len(stars) > 0 {
+		return e.outside(stars[0] + "." + name)
 	}
 	return unknown()
 }

@@ -285,8 +285,8 @@ func (e *exec) importAll(v val, path string, inside bool) {
 	a := e.a
 	mine := a.modules[e.fr.unit]
 	if !inside {
-		if _, ok := a.extStars[mine]; !ok {
-			a.extStars[mine] = path
+		if l := a.extStars[mine]; len(l) == 0 || a.g.units[e.fr.unit].Language.Implicit && len(l) < 24 && !slices.Contains(l, path) {
+			a.extStars[mine] = append(l, path)
 		}
 		return
 	}
@@ -294,8 +294,14 @@ func (e *exec) importAll(v val, path string, inside bool) {
 	if unit < 0 || a.modules[unit] == mine {
 		return
 	}
+	if g := a.g.units[unit].Group; g != "" && a.g.units[unit].Language.Implicit { // looked up by name
+		if l := a.extStars[mine]; len(l) < 24 && !slices.Contains(l, strings.TrimPrefix(g, "vm:")) {
+			a.extStars[mine] = append(l, strings.TrimPrefix(g, "vm:"))
+		}
+		return
+	}
 	from := a.modules[unit]
-	if p, ok := a.extStars[from]; ok && a.extStars[mine] == "" {
+	if p := a.extStars[from]; len(p) > 0 && len(a.extStars[mine]) == 0 {
 		a.extStars[mine] = p
 	}
 	e.readAny(from.vars)
@@ -358,8 +364,8 @@ func (e *exec) moduleAttr(v val, name string) set {
 	}
 	if i.unit >= 0 {
 		m := a.modules[i.unit]
-		if p, ok := a.extStars[m]; ok {
-			return e.outside(p + "." + name)
+		if p := a.extStars[m]; len(p) > 0 {
+			return e.outside(p[0] + "." + name)
 		}
 		if m.active || m.runs == 0 { // a star import may still bring it
 			return e.readCell(m.vars.cell(name))

@@ -9,6 +9,7 @@ type Language struct {
 	Hoist       bool   // functions are known before the statements of their scope run
 	Members     bool   // o.x and o["x"] are the same
 	Declares    bool   // only declarations make names: see syntax.Declares
+	Implicit    bool   // members of the object around need no receiver, and names may be of any package that is imported as a whole
 	Builtins    string // what names of the language itself belong to: <builtin>
 	Types       map[Kind]string
 	// IsBuiltin tells whether a name is known without being bound.

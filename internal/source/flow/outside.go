@@ -32,6 +32,11 @@ func (e *exec) method(i info, ar *args, n *syntax.Node) set {
 	first, _, has := ar.get(0, "")
 	second, _, _ := ar.get(1, "")
 	self := set{vals: []entry{x}}
+	if lang.Implicit {
+		if s, ok := e.managedMethod(i.text, x, ar); ok {
+			return s
+		}
+	}
 	if lang.Name == "javascript" {
 		if s, ok := e.scriptMethod(i.text, recv, x, ar, node); ok {
 			return s
@@ -217,6 +222,10 @@ func (e *exec) outsideCall(x entry, i info, ar *args, n *syntax.Node) set {
 		got, ok = e.scriptKnown(i, x, ar, node)
 	case "go":
 		got, ok = e.goKnown(i, ar, node)
+	case "java", "kotlin", "csharp":
+		if i.text == "java.lang.System.getenv" || i.text == "System.Environment.GetEnvironmentVariable" {
+			got, ok = e.managed("System.getenv", ar, node), true
+		}
 	default:
 		got, ok = e.known(i, ar, node)
 	}

@@ -521,6 +521,9 @@ func (e *exec) assignName(name string, s set, _ *syntax.Node) {
 	case refClass:
 		e.writeCell(r.cls.obj.cell(name), s)
 	default:
+		if e.a.g.units[e.fr.unit].Language.Implicit {
+			e.setAttr(e.this(), name, s, e.fr.node)
+		}
 	}
 }
 

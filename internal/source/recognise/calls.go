@@ -569,7 +569,7 @@ func (m *matcher) framework(c *call) {
 // keys reports the names of variables that hold keys, and keys in the source.
 func (m *matcher) keys(c *call) {
 	switch c.path {
-	case "os.getenv", "os.environ.get", "os.environ.setdefault", "os.environ.pop", "os.environ.__getitem__", "os.Getenv", "os.LookupEnv", "java.lang.System.getenv", "System.Environment.GetEnvironmentVariable":
+	case "os.getenv", "os.environ.get", "os.environ.setdefault", "os.environ.pop", "os.environ.__getitem__", "os.Getenv", "os.LookupEnv", "java.lang.System.getenv", "builtins.System.getenv", "builtins.Environment.GetEnvironmentVariable", "System.Environment.GetEnvironmentVariable":
 		for _, t := range m.read(c, "arg0|kw:key").texts {
 			if !t.dynamic && !t.open && m.rows.IsKeyVariable(t.s) {
 				m.out = append(m.out, m.base(c, sight.Key, t.s))

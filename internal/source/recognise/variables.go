@@ -69,6 +69,16 @@ func (m *matcher) variables() {
 	}
 }
 
+// tolerant reports whether a function is of a language that is read without
+// being understood wholly.
+func (m *matcher) tolerant(f flow.FuncID) bool {
+	if f < 0 || int(f) >= m.g.Len() {
+		return false
+	}
+	u := m.g.Func(f).Unit
+	return u >= 0 && m.g.Units()[u].Language.Implicit
+}
+
 func (m *matcher) variable(unit int, n *syntax.Node, in flow.FuncID) {
 	name := ""
 	switch n.Kind {

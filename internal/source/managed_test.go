@@ -1,0 +1,32 @@
+package source_test
+
+import "testing"
+
+func TestJavaKotlinCSharp(t *testing.T) {
+	const java = "package a;\nimport dev.langchain4j.model.openai.OpenAiChatModel;\n"
+	runCases(t, []sightCase{
+		{"builder", single("A.java", java+"public class A {\n  public static void main(String[] args) {\n    OpenAiChatModel m = OpenAiChatModel.builder().apiKey(System.getenv(\"OPENAI_API_KEY\")).modelName(\"gpt-4o\").build();\n  }\n}\n"), "key OPENAI_API_KEY\nmodel gpt-4o openai\nprovider openai"},
+		{"constant_field", single("A.java", java+"class A {\n  private static final String MODEL = \"gpt-4o\";\n  public static void main(String[] args) { OpenAiChatModel.builder().modelName(MODEL).build(); }\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"constant_of_class", sources{"A.java": java + "class A {\n  public static void main(String[] args) { OpenAiChatModel.builder().modelName(Config.MODEL).build(); }\n}\n", "Config.java": "package a;\nfinal class Config {\n  static final String MODEL = \"gpt-4o\";\n}\n"}, "model gpt-4o openai\nprovider openai"},
+		{"constant_of_other_package", sources{"A.java": java + "import b.Config;\nclass A {\n  public static void main(String[] args) { OpenAiChatModel.builder().modelName(Config.MODEL).build(); }\n}\n", "Config.java": "package b;\npublic interface Config {\n  String MODEL = \"gpt-4o\";\n}\n"}, "model gpt-4o openai\nprovider openai"},
+		{"constant_of_sdk", single("A.java", java+"import static dev.langchain4j.model.openai.OpenAiChatModelName.GPT_4_O_MINI;\nclass A {\n  public static void main(String[] args) { OpenAiChatModel.builder().modelName(GPT_4_O_MINI).build(); }\n}\n"), "model gpt-4o-mini openai\nprovider openai"},
+		{"spring_value", single("A.java", java+"import org.springframework.beans.factory.annotation.Value;\nimport org.springframework.context.annotation.*;\n@Configuration\nclass A {\n  @Value(\"${llm.model:gpt-4o}\")\n  private String model;\n  @Bean\n  Object model() { return OpenAiChatModel.builder().modelName(model).build(); }\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"spring_controller", single("A.java", java+"import org.springframework.web.bind.annotation.GetMapping;\nclass A {\n  private final OpenAiChatModel m;\n  A() { this.m = OpenAiChatModel.builder().modelName(\"gpt-4o\").build(); }\n  @GetMapping(\"/x\")\n  String ask() { return helper(); }\n  private String helper() { return OpenAiChatModel.builder().modelName(\"o3\").build().chat(\"x\"); }\n}\n"), "model gpt-4o openai ?\nmodel o3 openai\nprovider openai"},
+		{"tool", single("A.java", "package a;\nimport dev.langchain4j.agent.tool.Tool;\nclass A {\n  @Tool(\"adds\")\n  int add(int a, int b) { return a + b; }\n}\n"), "tool add"},
+		{"openai_java", single("A.java", "import com.openai.client.okhttp.OpenAIOkHttpClient;\nimport com.openai.models.ChatModel;\nimport com.openai.models.chat.completions.ChatCompletionCreateParams;\nclass A {\n  public static void main(String[] a) {\n    var c = OpenAIOkHttpClient.fromEnv();\n    var p = ChatCompletionCreateParams.builder().addUserMessage(\"x\").model(ChatModel.GPT_4O).build();\n    c.chat().completions().create(p);\n  }\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"kotlin", single("Main.kt", "package a\nimport dev.langchain4j.model.openai.OpenAiChatModel\nconst val MODEL = \"gpt-4o\"\nfun main() {\n    val m = OpenAiChatModel.builder()\n        .modelName(MODEL)\n        .build()\n    println(m)\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"kotlin_named", single("Main.kt", "import com.aallam.openai.api.model.ModelId\nimport com.aallam.openai.client.OpenAI\nsuspend fun main() {\n    val client = OpenAI(token = System.getenv(\"K\") ?: \"x\")\n    val v = \"4o\"\n    client.chatCompletion(ModelId(\"gpt-$v\"))\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"kotlin_class", single("Main.kt", "import com.aallam.openai.api.model.ModelId\nclass Bot(private val model: String = \"gpt-4o\") {\n    fun ask() = ModelId(model)\n}\nfun main() { Bot().ask() }\n"), "model gpt-4o openai\nprovider openai"},
+		{"ktor", single("Main.kt", "import com.aallam.openai.api.model.ModelId\nimport io.ktor.server.routing.get\nimport io.ktor.server.routing.routing\nfun Application.module() {\n    routing {\n        get(\"/x\") { ModelId(\"gpt-4o\") }\n    }\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"csharp", single("Program.cs", "using OpenAI.Chat;\nvar client = new ChatClient(model: \"gpt-4o\", apiKey: Environment.GetEnvironmentVariable(\"OPENAI_API_KEY\"));\n"), "key OPENAI_API_KEY\nmodel gpt-4o openai\nprovider openai"},
+		{"csharp_usings", single("Program.cs", "using System;\nusing System.Linq;\nusing OpenAI.Chat;\nusing Acme.Tools;\nnamespace App;\npublic class Program {\n    private const string Model = \"gpt-4o\";\n    public static async Task Main(string[] args) {\n        var client = new ChatClient(Model, \"k\");\n    }\n}\n"), "model gpt-4o openai\nprovider openai"},
+		{"csharp_client", single("Program.cs", "using Azure.AI.OpenAI;\nvar c = new AzureOpenAIClient(new Uri(\"https://x.openai.azure.com\"), cred);\nvar chat = c.GetChatClient(\"gpt4-prod\");\n"), "model gpt4-prod azure-openai\nprovider azure-openai"},
+		{"csharp_kernel", single("Program.cs", "using Microsoft.SemanticKernel;\nvar kernel = Kernel.CreateBuilder()\n    .AddOpenAIChatCompletion(\"gpt-4o\", key)\n    .Build();\n"), "model gpt-4o openai\nprovider openai"},
+		{"csharp_initialiser", single("Program.cs", "using OllamaSharp.Models.Chat;\nvar r = new ChatRequest { Model = $\"llama{3}\" , Stream = true };\nvar q = new ChatRequest() { Model = \"llama3.2\" };\n"), "model llama3.2 ollama\nmodel {llama*} ollama\nprovider ollama"},
+		{"csharp_tool", single("T.cs", "using ModelContextProtocol.Server;\npublic static class T {\n    [McpServerTool(Name = \"echo\"), Description(\"x\")]\n    public static string Echo(string m) => m;\n}\n"), "tool echo"},
+		// What looks alike and is none.
+		{"own_class", single("A.java", "package a;\nclass OpenAiChatModel {\n  static OpenAiChatModel builder() { return null; }\n  OpenAiChatModel modelName(String s) { return this; }\n  public static void main(String[] x) { OpenAiChatModel.builder().modelName(\"gpt-4o\"); }\n}\n"), ""},
+		{"in_comment", single("A.java", "package a;\n// OpenAiChatModel.builder().modelName(\"gpt-4o\")\nclass A { String s = \"import dev.langchain4j.model.openai.OpenAiChatModel;\"; }\n"), ""},
+		{"other_model", single("Program.cs", "using Acme;\nvar car = new ChatClient(\"Tesla\");\n"), ""},
+	})
+}
