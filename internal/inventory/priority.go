@@ -1,6 +1,9 @@
 package inventory
 
 import (
+	"path"
+	"slices"
+
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/internal/source/sight"
 )
@@ -101,8 +104,52 @@ func flagPriority(f *Finding, s *sight.Sighting) (priority int, because []string
 	return priority, because
 }
 
+// pickled are ends of files that a loader of a folder unpickles, unless it
+// prefers safetensors beside them.
+var pickled = map[string]bool{".bin": true, ".pt": true, ".pth": true, ".ckpt": true, ".pkl": true}
+
+// folders passes what loads a folder on to the files in it. A loader of
+// transformers takes safetensors first where a folder has both, unless that is
+// switched off.
+func (d *Document) folders() {
+	type folder struct {
+		a    *Asset
+		safe bool
+	}
+	loaded := map[string]folder{}
+	for i := range d.Assets {
+		if a := &d.Assets[i]; a.Kind == sight.ModelFile && a.Loads != "" && a.Digest == "" && a.Name != "" {
+			loaded[a.Name] = folder{a: a}
+		}
+	}
+	for i := range d.Assets {
+		if f, ok := loaded[path.Dir(d.Assets[i].Name)]; ok && path.Ext(d.Assets[i].Name) == ".safetensors" && !slices.Contains(f.a.Flags, "use_safetensors") {
+			f.safe = true
+			loaded[path.Dir(d.Assets[i].Name)] = f
+		}
+	}
+	for i := range d.Assets {
+		a := &d.Assets[i]
+		f, ok := loaded[path.Dir(a.Name)]
+		if !ok || a.Kind != sight.ModelFile || a.Loads != "" {
+			continue
+		}
+		a.State, a.Scope, a.CallStack = f.a.State, f.a.Scope, f.a.CallStack
+		switch {
+		case path.Ext(a.Name) == ".safetensors", f.safe && pickled[path.Ext(a.Name)]:
+			a.Loads = "safe"
+			if f.safe && pickled[path.Ext(a.Name)] {
+				a.Note = "a safetensors file beside it is loaded instead"
+			}
+		case pickled[path.Ext(a.Name)]:
+			a.Loads = f.a.Loads
+		}
+	}
+}
+
 // join gives each asset with a loader the verdict of its file and a priority.
 func (d *Document) join(verdict func(path, digest, model, revision string) (warden.Verdict, bool)) {
+	d.folders()
 	for i := range d.Assets {
 		a := &d.Assets[i]
 		if a.Kind != sight.ModelFile && (a.Kind != sight.Model || a.Provider != "huggingface") {
