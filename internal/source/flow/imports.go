@@ -258,9 +258,21 @@ func (e *exec) fromStmt(n *syntax.Node) {
 		}
 	}
 	v, path, inside := e.module(name, relative)
+	var members set // of a class whose members are imported
+	if !inside && e.a.g.units[e.fr.unit].Language.Implicit {
+		if p := parentName(name); p != "" {
+			if mv, _, ok := e.module(p, false); ok {
+				members = e.moduleAttr(mv, name[len(p)+1:])
+			}
+		}
+	}
 	for _, al := range n.Kids {
 		if !e.a.step() {
 			return
+		}
+		if len(members.vals) > 0 && al.Text != "*" {
+			e.assignName(al.Text, e.attr(members, al.Text, al), al)
+			continue
 		}
 		if al.Text == "*" {
 			e.importAll(v, path, inside)

@@ -145,6 +145,20 @@ func (p *parser) annotations() (decs []*syntax.Node, property string, found bool
 					found = true
 					for _, a := range n.Kids[1:] {
 						if a != nil && a.Kind == syntax.Keyword {
+							switch {
+							case a.Kid(0) == nil || a.Kid(0).Kind != syntax.String:
+							case a.Text == "name":
+								property = "${" + a.Kid(0).Text + strings.TrimPrefix(property, "${")
+							case a.Text == "defaultValue":
+								property = strings.TrimSuffix(property, "}") + ":" + a.Kid(0).Text
+							}
+							if a.Text != "value" {
+								if !strings.HasPrefix(property, "${") {
+									property = "${" + property
+								}
+								property = strings.TrimSuffix(property, "}") + "}"
+								continue
+							}
 							a = a.Kid(0)
 						}
 						if a != nil && a.Kind == syntax.String {
@@ -176,8 +190,8 @@ func (p *parser) annotations() (decs []*syntax.Node, property string, found bool
 // placeholder is the default in "${key:default}".
 func (p *parser) placeholder(s string, at int) *syntax.Node {
 	in, ok := strings.CutPrefix(s, "${")
-	if in, ok = strings.CutSuffix(in, "}"); !ok {
-		return p.node(syntax.String, at, s)
+	if in, ok = strings.CutSuffix(in, "}"); !ok || !strings.HasPrefix(s, "${") {
+		return p.none() // the name of a property, or an expression
 	}
 	key, def, has := strings.Cut(in, ":")
 	kids := []*syntax.Node{p.name("(property)", at), p.node(syntax.String, at, key)}
