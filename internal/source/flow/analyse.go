@@ -37,7 +37,7 @@ type analysis struct {
 
 	classList []*class
 	extStars  map[*frame][]string // by module: the outside ones that it imports with *
-	depth     int               // of frames that run
+	depth     int                 // of frames that run
 	records   map[*frame]*record
 	spans     map[int][]*frame // functions, by unit
 	common    common

@@ -162,10 +162,10 @@ func (e *exec) superAttr(i info, name string) set {
 		return set{}
 	}
 	path := ext + "()." + name
-	switch {
-	case name == "__init__":
+	switch name {
+	case "__init__":
 		path = ext + "." + name
-	case name == a.g.units[e.fr.unit].Language.Constructor:
+	case a.g.units[e.fr.unit].Language.Constructor:
 		path = ext
 	}
 	v, okay := a.ext(path, recv.node, recv.unit)

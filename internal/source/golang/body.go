@@ -255,6 +255,7 @@ func (l *lowerer) expr(e ast.Expr) *syntax.Node {
 			return l.node(syntax.Unary, e, "not", l.expr(e.X))
 		case token.ARROW:
 			return l.node(syntax.Subscript, e, "", l.expr(e.X), l.node(syntax.Number, e, ""))
+		default:
 		}
 		return l.node(syntax.Unary, e, e.Op.String(), l.expr(e.X))
 	case *ast.BinaryExpr:
@@ -262,6 +263,7 @@ func (l *lowerer) expr(e ast.Expr) *syntax.Node {
 		switch e.Op {
 		case token.LAND, token.LOR, token.EQL, token.NEQ, token.LSS, token.GTR, token.LEQ, token.GEQ:
 			return l.node(syntax.Compare, e, e.Op.String(), a, b)
+		default:
 		}
 		return l.node(syntax.Binary, e, e.Op.String(), a, b)
 	case *ast.CallExpr:

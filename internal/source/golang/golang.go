@@ -48,8 +48,7 @@ func Parse(ctx context.Context, data []byte) (*File, []Error) {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, "x.go", data, parser.SkipObjectResolution)
 	var errs []Error
-	var list scanner.ErrorList
-	if errors.As(err, &list) {
+	if list, ok := errors.AsType[scanner.ErrorList](err); ok {
 		for _, e := range list {
 			if len(errs) < 32 {
 				errs = append(errs, Error{e.Pos.Offset, e.Msg})

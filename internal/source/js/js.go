@@ -152,7 +152,7 @@ type parser struct {
 	blocks  int // that are open
 	noColon int // inside of a ? b, where (c): is no type
 	noIn    bool
-	breaks  []bool // what a break leaves: true for a loop, false for a switch
+	breaks  []bool      // what a break leaves: true for a loop, false for a switch
 	pairs   map[int]int // where a bracket that was scanned over ends
 }
 

@@ -24,9 +24,9 @@ func (p *parser) elementEnd() *syntax.Node {
 	p.next()
 	fn, html := p.name("jsx", start), true
 	if p.kind == tName {
-		at, first := p.start, p.text
+		at := p.start
 		p.tagRest()
-		first = p.src[at:p.end]
+		first := p.src[at:p.end]
 		p.next()
 		if c := first[0]; c >= 'A' && c <= 'Z' || p.is(".") || c == '_' {
 			fn, html = p.name(first, at), false

@@ -154,7 +154,7 @@ func (m *matcher) passed(c *call, alt string) (flow.Set, bool, []string) {
 		}
 		// The arguments in a member, as model_kwargs={"trust_remote_code": True}.
 		var in flow.Set
-		found := false
+		var found bool
 		inner, place, isArg := strings.Cut(c.row.In, "arg")
 		if isArg && inner == "" {
 			set, ok, rest := m.passed(c, "arg"+place)

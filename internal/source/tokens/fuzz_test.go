@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/modelwarden/warden/internal/source/tokens"
 	"github.com/modelwarden/warden/internal/source/syntax"
+	"github.com/modelwarden/warden/internal/source/tokens"
 )
 
 // check tests what every reader promises: places lie in the source, heights are true.

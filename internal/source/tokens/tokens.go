@@ -71,8 +71,8 @@ type parser struct {
 	nl         bool
 	depth      int
 	steps      int
-	cut            bool
-	wasted         int // tokens that were read for nothing: bounded
+	cut        bool
+	wasted     int // tokens that were read for nothing: bounded
 	pkg        string
 	imports    []*syntax.Node
 	class      []string // that are open
@@ -321,7 +321,7 @@ func (p *parser) pieces(s string, at int, holes, escapes bool) {
 		}
 		v := p.node(syntax.Constant, at, "...")
 		for j, part := range strings.Split(rest[:end], ".") {
-			if part == "" || !identStart(part[0]) || strings.ContainsFunc(part, func(r rune) bool { return r < 0x80 && !identPart(byte(r)) }) {
+			if part == "" || !identStart(part[0]) || strings.ContainsFunc(part, func(r rune) bool { return r < 0x80 && !identPart(byte(r&0x7f)) }) {
 				v = p.node(syntax.Constant, at, "...")
 				break
 			}
