@@ -70,6 +70,7 @@ type Board struct {
 	At      time.Time
 
 	byID map[string]int
+	near map[string][]int // assets that may be a file or model; see index
 }
 
 func (b *Board) asset(id string) *Asset {
@@ -129,6 +130,7 @@ func assemble(assets map[string]*Asset, snap *Snapshot, rs []OwnerRule, rules *r
 	for i := range b.Assets {
 		b.byID[b.Assets[i].ID] = i
 	}
+	b.index()
 	return b
 }
 

@@ -34,23 +34,51 @@ func Rules() []warden.Rule {
 // loadings finds how inventories load a file of a model: by digest, then by the
 // end of its path, or the whole model by its name.
 func (b *Board) loadings(m *Model, f File) (out []loading) {
-	for i := range b.Assets {
+	for _, i := range b.near[strings.ToLower(base(f.Path))] {
 		a := &b.Assets[i].Asset
-		hit := false
+		if a.Digest == "" && ends(a.Name, f.Path) {
+			out = append(out, a.uses()...)
+		}
+	}
+	for _, i := range b.near[f.Digest] {
+		out = append(out, b.Assets[i].uses()...)
+	}
+	for _, i := range b.near["model "+lower(m.Name)] {
+		out = append(out, b.Assets[i].uses()...)
+	}
+	return out
+}
+
+// base is the last part of a path, in any notation.
+func base(path string) string { return path[strings.LastIndexAny(path, `/\`)+1:] }
+
+// index finds the assets that may be a file or model, by what names them.
+func (b *Board) index() {
+	b.near = map[string][]int{}
+	for i := range b.Assets {
+		a, key := &b.Assets[i].Asset, ""
 		switch sight.Kind(a.Kind) {
 		case sight.ModelFile:
-			hit = a.Digest != "" && a.Digest == f.Digest || a.Digest == "" && ends(a.Name, f.Path)
+			if key = a.Digest; key == "" {
+				key = strings.ToLower(base(a.Name))
+			}
 		case sight.Model:
-			hit = a.Provider != "registry" && strings.EqualFold(a.Name, m.Name)
+			if a.Provider != "registry" {
+				key = "model " + lower(a.Name)
+			}
 		default: // nothing else is a file that code loads
 		}
-		if !hit {
-			continue
+		if key != "" {
+			b.near[key] = append(b.near[key], i)
 		}
-		for _, s := range a.Sightings {
-			if !s.Gone && s.Source != FromRegistry && s.Source != FromGateway {
-				out = append(out, loading{s.Loads, sight.State(s.State), sight.Scope(s.Scope), a.Pinned || a.Digest != "", s.Source + "/" + s.Place})
-			}
+	}
+}
+
+// uses returns how inventories load an asset.
+func (a *Asset) uses() (out []loading) {
+	for _, s := range a.Sightings {
+		if !s.Gone && s.Source != FromRegistry && s.Source != FromGateway {
+			out = append(out, loading{s.Loads, sight.State(s.State), sight.Scope(s.Scope), a.Pinned || a.Digest != "", s.Source + "/" + s.Place})
 		}
 	}
 	return out
