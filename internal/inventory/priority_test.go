@@ -82,7 +82,7 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	of := tree{
 		"app/main.py":       "import torch\nfrom transformers import AutoModel\ndef run():\n    torch.load('models/hot.pt', weights_only=False)\n    torch.load('models/shielded.pt', weights_only=True)\n    AutoModel.from_pretrained('models/folder')\n    AutoModel.from_pretrained('models/plain')\nif __name__ == '__main__':\n    run()\n",
-		"requirements.txt": "torch==2.7.0\n",
+		"requirements.txt":  "torch==2.7.0\n",
 		"app/models/hot.pt": "x", "app/models/shielded.pt": "x", "app/models/cold.pt": "x",
 		"models/folder/pytorch_model.bin": "x", "models/folder/model.safetensors": "x", "models/plain/pytorch_model.bin": "x",
 	}

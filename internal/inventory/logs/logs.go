@@ -22,6 +22,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -180,7 +181,6 @@ func isDocument(head []byte) bool {
 }
 
 var (
-	squid  = regexp.MustCompile(`^(\d{9,11})\.\d+\s+\d+\s+(\S+)\s+\S+/\d+\s+\d+\s+(\w+)\s+(\S+)\s+(\S+)`)
 	access = regexp.MustCompile(`^(\S+) \S+ (\S+) \[([^\]]+)\] "(\w+) (\S+)[^"]*" \d+`)
 	bind   = regexp.MustCompile(`client (?:@0x[0-9a-f]+ )?([0-9a-fA-F.:]+)#\d+ \(([^)]+)\): (?:view \S+: )?query: (\S+) IN`)
 	masq   = regexp.MustCompile(`dnsmasq\[\d+\]:(?: \d+ \S+)? query\[\w+\] (\S+) from (\S+)`)
@@ -195,19 +195,8 @@ func (r *Reader) line(s string, fields []string) string {
 	if fields != nil && strings.Count(s, "\t") >= len(fields)-1 {
 		return r.zeek(strings.Split(s, "\t"), fields)
 	}
-	if c := s[0]; c >= '0' && c <= '9' {
-		if m := squid.FindStringSubmatch(s); m != nil {
-			var sec int64
-			if _, err := fmt.Sscan(m[1], &sec); err != nil {
-				sec = 0
-			}
-			who := m[2]
-			if m[5] != "-" {
-				who = m[5]
-			}
-			r.host("proxy", hostOf(m[4]), who, time.Unix(sec, 0).UTC(), "")
-			return "squid"
-		}
+	if c := s[0]; c >= '0' && c <= '9' && r.squid(s) {
+		return "squid"
 	}
 	if m := access.FindStringSubmatch(s); m != nil {
 		t, _ := time.Parse("02/Jan/2006:15:04:05 -0700", m[3])
@@ -229,6 +218,36 @@ func (r *Reader) line(s string, fields []string) string {
 		}
 	}
 	return ""
+}
+
+// squid understands Squid's native format: time, elapsed, client, code/status,
+// bytes, method, address, user.
+func (r *Reader) squid(s string) bool {
+	var f [8]string
+	n := 0
+	for s != "" && n < len(f) {
+		s = strings.TrimLeft(s, " \t")
+		i := strings.IndexAny(s, " \t")
+		if i < 0 {
+			i = len(s)
+		}
+		f[n], s = s[:i], s[i:]
+		n++
+	}
+	sec, _, ok := strings.Cut(f[0], ".")
+	t, err := strconv.ParseInt(sec, 10, 64)
+	if n < len(f) || !ok || err != nil || len(sec) < 9 || len(sec) > 11 || !strings.Contains(f[3], "/") {
+		return false
+	}
+	if _, err := strconv.Atoi(f[4]); err != nil {
+		return false
+	}
+	who := f[2]
+	if f[7] != "-" {
+		who = f[7]
+	}
+	r.host("proxy", hostOf(f[6]), who, time.Unix(t, 0).UTC(), "")
+	return true
 }
 
 func timeIn(s string) time.Time {

@@ -281,6 +281,9 @@ func (m *matcher) model(c *call) {
 // plausible tells ids from other values that reach a slot where a function
 // passes on whatever it got: among several, an id must look like one.
 func (m *matcher) plausible(c *call, ids slot, id string) bool {
+	if tasks[id] && m.provider(c) == "huggingface" {
+		return false
+	}
 	if len(ids.texts) < 3 && !ids.mixed {
 		return true
 	}

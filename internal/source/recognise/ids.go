@@ -126,6 +126,16 @@ var own = map[string][]string{
 	"perplexity": {"sonar", "pplx", "llama", "mixtral", "r1-", "codellama", "mistral"}, "mistral": {"mistral", "open-", "codestral", "ministral", "pixtral", "magistral", "devstral", "voxtral", "ft:"},
 }
 
+// tasks are words that stand in the place of an id where a call names its task
+// first. They are no models.
+var tasks = map[string]bool{
+	"summarization": true, "text-generation": true, "text2text-generation": true, "text-classification": true, "sentiment-analysis": true,
+	"question-answering": true, "fill-mask": true, "feature-extraction": true, "zero-shot-classification": true, "token-classification": true, "ner": true,
+	"translation": true, "automatic-speech-recognition": true, "image-classification": true, "image-to-text": true, "object-detection": true,
+	"text-to-speech": true, "text-to-audio": true, "audio-classification": true, "conversational": true, "image-segmentation": true,
+	"visual-question-answering": true, "document-question-answering": true, "depth-estimation": true, "image-text-to-text": true,
+}
+
 // fits reports whether an id can be one of a provider's. Values of several
 // clients meet where they are passed on together: one that cannot be this
 // provider's belongs to another.
@@ -144,7 +154,9 @@ func (r *Rows) fits(provider, id string) bool {
 	case "watsonx":
 		return strings.Contains(id, "/") && !strings.Contains(id, ":")
 	case "huggingface":
-		return !strings.Contains(id, ":") || strings.HasPrefix(low, "hf-hub:")
+		return (!strings.Contains(id, ":") || strings.HasPrefix(low, "hf-hub:")) && (maker == "" || strings.Contains(id, "/")) && !tasks[low]
+	case "vertex-ai":
+		return maker == "" || maker == "google" || maker == "anthropic" || maker == "mistral" || strings.Contains(id, "/")
 	case "ollama":
 		return low == id && (maker == "" || !strings.Contains(id, "/") && maker != "openai" && maker != "anthropic" && maker != "google") || strings.HasPrefix(low, "hf.co/")
 	case "openai":
