@@ -89,6 +89,7 @@ func TestShielded(t *testing.T) {
 		write(t, filepath.Join(dir, name), "cposix\nsystem\n(S'echo hello'\ntR.")
 		p.must(1, "registry", "push", "team/"+strings.Split(name, ".")[0], filepath.Join(dir, name))
 	}
+	p.must(0, "asset", "set", "model:registry:team/nobody", "--use", "none: pushed a moment ago")
 	tree := filepath.Join(dir, "shop")
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		t.Fatal(err)

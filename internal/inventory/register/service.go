@@ -317,6 +317,9 @@ func (s *Service) Register(ctx context.Context, source string, d *inventory.Docu
 // Set changes what people say of an asset. version is the one that was changed;
 // another one is a conflict. 0 asks for none.
 func (s *Service) Set(ctx context.Context, id string, version int, change func(*Person) error, by warden.Principal) error {
+	if _, err := s.Board(ctx); err != nil { // the model may have been pushed a moment ago
+		return err
+	}
 	return s.change(ctx, id, version, "asset.set", by, func(a *Asset) (any, error) {
 		before := a.Person
 		if err := change(&a.Person); err != nil {
