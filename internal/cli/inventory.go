@@ -97,7 +97,7 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 		if err != nil {
 			return usage("--site-packages: %w", err)
 		}
-		defer env.Close()
+		defer env.Close() //nolint:errcheck // only read
 		if err := tree.Follow(ctx, env); err != nil {
 			return &exit{exitIncomplete, err}
 		}

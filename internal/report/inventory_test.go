@@ -3,10 +3,12 @@ package report_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -334,6 +336,95 @@ func TestFingerprintsSurviveMoves(t *testing.T) {
 	other.Uses[0].At.Path = "other.py"
 	if prints(anInventory()) == prints(other) {
 		t.Error("another file gives the same fingerprints")
+	}
+}
+
+// TestEachResultHasARule says that uses of rules that nobody listed, and those
+// without one, have a rule in the log.
+func TestEachResultHasARule(t *testing.T) {
+	n := anInventory()
+	n.Uses = append(n.Uses, report.Use{Rule: "WDN-SC-030", Flag: "image_latest", Severity: "low", Message: "An image without digest"}, report.Use{Flag: "new_flag", Severity: "low", Message: "Something new"})
+	var log struct {
+		Runs []struct {
+			Tool struct {
+				Driver struct{ Rules []struct{ ID string } }
+			}
+			Results []struct {
+				RuleID    string
+				RuleIndex int
+			}
+		}
+	}
+	if err := json.Unmarshal(render(t, n, "sarif"), &log); err != nil {
+		t.Fatal(err)
+	}
+	rules := log.Runs[0].Tool.Driver.Rules
+	if len(log.Runs[0].Results) != 4 || len(rules) != 4 {
+		t.Fatalf("%d results of %d rules", len(log.Runs[0].Results), len(rules))
+	}
+	for _, r := range log.Runs[0].Results {
+		if r.RuleID == "" || rules[r.RuleIndex].ID != r.RuleID {
+			t.Errorf("result of %q has rule %d, %q", r.RuleID, r.RuleIndex, rules[r.RuleIndex].ID)
+		}
+	}
+}
+
+// TestGraphBoxesStandApart says that no two boxes of the drawing overlap.
+func TestGraphBoxesStandApart(t *testing.T) {
+	page := render(t, anInventory(), "html")
+	at := map[string]bool{}
+	for _, m := range regexp.MustCompile(`<rect x="(\d+)" y="(\d+)" width="210"`).FindAllSubmatch(page, -1) {
+		x, _ := strconv.Atoi(string(m[1]))
+		y, _ := strconv.Atoi(string(m[2]))
+		for dy := range 36 {
+			key := fmt.Sprint(x, y+dy)
+			if at[key] {
+				t.Fatalf("two boxes at %d, %d", x, y+dy)
+			}
+			at[key] = true
+		}
+	}
+	if len(at) != 17*36 { // the application and sixteen assets: assistants are not drawn
+		t.Errorf("%d boxes", len(at)/36)
+	}
+}
+
+func aDiff() *report.InventoryDiff {
+	n := anInventory()
+	d := &report.InventoryDiff{
+		Appeared: n.Assets[:2], Vanished: n.Assets[12:14],
+		Changed: []report.AssetChange{{Kind: "model", Name: "acme/`m`|x", Worse: true, Fields: []report.FieldChange{{Name: "revision_pinned", Old: "true", New: "false"}, {Name: "flags", New: "pickle"}}}},
+		New:     []report.DiffUse{{Asset: "acme/m|</td>", Use: n.Assets[1].Uses[0]}}, Gone: []report.DiffUse{{Asset: "@team", Use: n.Uses[0]}},
+	}
+	d.Tidy()
+	return d
+}
+
+func TestInventoryDiffGolden(t *testing.T) {
+	for name, write := range map[string]func(*bytes.Buffer) error{
+		"txt":        func(b *bytes.Buffer) error { return aDiff().WriteText(b, report.TextOptions{}) },
+		"colour.txt": func(b *bytes.Buffer) error { return aDiff().WriteText(b, report.TextOptions{Color: true}) },
+		"md":         func(b *bytes.Buffer) error { return aDiff().WriteMarkdown(b) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := write(&b); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", "inventorydiff."+name+".golden")
+			if *update {
+				if err := os.WriteFile(golden, b.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(string(want), b.String()); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
 	}
 }
 

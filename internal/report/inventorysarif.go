@@ -168,6 +168,8 @@ func (n *Inventory) WriteSARIF(w io.Writer, rules []UseRule) error {
 		Bases:       map[string]any{sourceRoot: map[string]any{"description": sarifText{"The root of the tree that was read."}}},
 		Results:     []useResult{}, ColumnKind: "unicodeCodePoints",
 	}
+	uses := n.allUses()
+	rules = withRulesOf(rules, uses)
 	index := map[string]int{}
 	var taxa []string
 	for i := range rules {
@@ -201,12 +203,8 @@ func (n *Inventory) WriteSARIF(w io.Writer, rules []UseRule) error {
 		stacks[n.Assets[i].ID] = n.Assets[i].Stack
 	}
 	same := map[string]int{} // results that only their order tells apart
-	for _, u := range n.allUses() {
-		at, ok := index[u.Rule]
-		if !ok {
-			at = -1
-		}
-		run.Results = append(run.Results, u.result(at, stacks[u.assetID], same))
+	for _, u := range uses {
+		run.Results = append(run.Results, u.result(index[u.ruleID()], stacks[u.assetID], same))
 	}
 	b, err := marshal(useLog{Schema: "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json", Version: "2.1.0", Runs: []useRun{run}}, "")
 	if err != nil {
@@ -214,6 +212,35 @@ func (n *Inventory) WriteSARIF(w io.Writer, rules []UseRule) error {
 	}
 	_, err = w.Write(append(b, '\n'))
 	return err
+}
+
+// ruleID is the rule of a use, made from its flag where it has none.
+func (u *Use) ruleID() string {
+	if u.Rule == "" {
+		return "warden/" + u.Flag
+	}
+	return u.Rule
+}
+
+// withRulesOf adds rules of uses that the list lacks: each result has a rule.
+func withRulesOf(rules []UseRule, uses []Use) []UseRule {
+	out := slices.Clone(rules)
+	for _, u := range uses {
+		id := warden.RuleID(u.ruleID())
+		if slices.ContainsFunc(out, func(r UseRule) bool { return r.ID == id }) {
+			continue
+		}
+		severity, err := warden.ParseSeverity(u.Severity)
+		if err != nil {
+			severity = warden.Info
+		}
+		advice := u.Advice
+		if advice == "" {
+			advice = "See whether the use is meant, and whether it has to be."
+		}
+		out = append(out, UseRule{Rule: warden.Rule{ID: id, Title: u.Message, Severity: severity, Advice: advice}, CWE: u.CWE})
+	}
+	return out
 }
 
 func (r *UseRule) entry() useRuleEntry {
@@ -272,7 +299,7 @@ func (u *Use) result(rule int, stack []string, same map[string]int) useResult {
 		place.Logical = []useLogical{{stack[len(stack)-1], "function"}}
 	}
 	r := useResult{
-		RuleID: u.Rule, RuleIndex: rule, Level: level(u.Severity), Message: sarifText{message}, Locations: []useLocation{place},
+		RuleID: u.ruleID(), RuleIndex: rule, Level: level(u.Severity), Message: sarifText{message}, Locations: []useLocation{place},
 		Fingerprints: map[string]string{"warden/v1": warden.Sum([]byte(content)).String()[7:39]},
 		Rank:         float64(max(0, 6-max(1, u.Priority)) * 20), // 1, most urgent, is 100
 		Properties:   useResultProps{Flag: u.Flag, Asset: u.assetID, Priority: u.Priority, Because: u.Because},
