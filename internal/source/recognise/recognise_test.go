@@ -41,9 +41,12 @@ func example(call string) string {
 		start := strings.LastIndexByte(call[:end], '{')
 		alts := strings.Split(call[start+1:end], ",")
 		pick := alts[len(alts)-1]
+		if !strings.Contains(pick, "**") {
+			pick = strings.ReplaceAll(pick, "*", "X")
+		}
 		call = call[:start] + pick + call[end+1:]
 	}
-	call = strings.ReplaceAll(call, "***", "x.y().")
+	call = strings.ReplaceAll(strings.ReplaceAll(call, "***.", "."), "***", "x.y().")
 	for _, pair := range [...][2]string{{"**.", "x.y."}, {"**(", "x("}, {"**", "x.y."}} {
 		call = strings.ReplaceAll(call, pair[0], pair[1])
 	}
