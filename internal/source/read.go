@@ -49,5 +49,5 @@ func (r *reader) partly(lang Lang, m *syntax.File, at int, message string, n int
 	if n > 1 {
 		more = fmt.Sprintf(" (and %d more)", n-1)
 	}
-	r.status(lang, m.Line(int32(min(at, 1<<30))), "partial", "%s%s", message, more)
+	r.status(lang, m.Line(int32(min(at, 1<<30))), "partial", "%s%s", message, more) //nolint:gosec // bounded
 }

@@ -230,7 +230,7 @@ func (m *matcher) model(c *call) {
 	if !ids.present && r.Default != "" {
 		s := m.modelAt(c, kind, text{s: r.Default, from: m.place(c.site.Unit, c.site.Node, "library default")})
 		s.Implicit = "library default"
-		m.add(c, s)
+		m.add(s)
 		return
 	}
 	if !ids.present {
@@ -258,7 +258,7 @@ func (m *matcher) model(c *call) {
 			m.datafiles(c)
 			return
 		}
-		m.add(c, m.modelAt(c, kind, t))
+		m.add(m.modelAt(c, kind, t))
 		reported = true
 	}
 	if reported || r.Quiet {
@@ -268,7 +268,7 @@ func (m *matcher) model(c *call) {
 		if t.dynamic || t.open {
 			s := m.modelAt(c, kind, text{from: t.from})
 			s.Name, s.Dynamic = "", t.s
-			m.add(c, s)
+			m.add(s)
 			return
 		}
 	}
@@ -297,7 +297,7 @@ func (m *matcher) plausible(c *call, ids slot, id string) bool {
 }
 
 // add keeps a model, and its provider.
-func (m *matcher) add(c *call, s sight.Sighting) {
+func (m *matcher) add(s sight.Sighting) {
 	if s.Name == "" && s.Dynamic == "" {
 		return
 	}
@@ -471,7 +471,7 @@ func (m *matcher) file(c *call) {
 			s.Kind, s.Name, s.Provider, s.Revision, s.Note = sight.Model, hub, "huggingface", rev, file
 			s.Pinned = sight.Pinned(rev)
 			s.Flags = m.flags(c, t)
-			m.add(c, s)
+			m.add(s)
 			named = true
 			continue
 		}

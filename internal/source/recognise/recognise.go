@@ -47,8 +47,9 @@ type Rows struct {
 
 // a table finds the rows for a resolved name.
 type table struct {
-	byHead map[string][]*row
-	any    []*row
+	byHead   map[string][]*row
+	prefixes []string // what resolved names begin with, of languages whose packages have dots
+	any      []*row
 }
 
 type row struct {
@@ -70,6 +71,14 @@ func Compile(cat *rules.Catalogue) *Rows {
 		for i, c := range rows {
 			text, heads := pattern(c.Call)
 			w := &row{CallRow: c, re: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) }), order: i}
+			if p, _, _ := strings.Cut(c.Call, "{"); lang == "java" || lang == "csharp" {
+				if j := strings.IndexAny(p, "*("); j >= 0 {
+					p = p[:j]
+				}
+				if p = strings.TrimSuffix(p, "."); p != "" && !slices.Contains(t.prefixes, p) {
+					t.prefixes = append(t.prefixes, p)
+				}
+			}
 			for _, h := range heads {
 				if h == "" {
 					t.any = append(t.any, w)
@@ -182,6 +191,14 @@ func (m *matcher) settle() {
 			return len(others) > 0
 		}
 		return s.Provider == "ollama" && others["huggingface"] && sight.IsHub(s.Name)
+	})
+}
+
+// names reports whether a package that is imported as a whole can have what a
+// row names.
+func (t *table) names(pkg string) bool {
+	return slices.ContainsFunc(t.prefixes, func(p string) bool {
+		return p == pkg || strings.HasPrefix(p, pkg+".") || strings.HasPrefix(pkg, p+".")
 	})
 }
 
@@ -457,7 +474,9 @@ func (r *Rows) Matters(language string, imports []string, text string) (strong, 
 				return true, true
 			}
 		case language != "python":
-			return true, true
+			if t.names(name) {
+				return true, true
+			}
 		case len(t.byHead[head]) > 0 || r.packages["pypi"][strings.ReplaceAll(strings.ToLower(head), "_", "-")]:
 			return true, true
 		}

@@ -156,12 +156,9 @@ func (p *parser) next() {
 		p.literal()
 	case p.csharp && (c == '$' || c == '@') && p.csharpText():
 	case c == '`' && p.kotlin:
-		end := strings.IndexByte(p.src[p.pos+1:], '`')
-		if end < 0 {
-			end = 0
-		}
+		end := max(strings.IndexByte(p.src[p.pos+1:], '`'), 0)
 		p.kind, p.tok = word, p.src[p.pos+1:p.pos+1+end]
-		p.pos += end + 2
+		p.pos = min(p.pos+end+2, len(p.src))
 	case identStart(c):
 		i := p.pos + 1
 		for i < len(p.src) && identPart(p.src[i]) {
