@@ -77,7 +77,7 @@ func run(ctx context.Context, binary, trees string, folders []string, pycg strin
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(temp)
+	defer func() { _ = os.RemoveAll(temp) }()
 	fmt.Println("| repository | kind | labelled | found | wrong | recall | precision |")
 	fmt.Println("|---|---|--:|--:|--:|--:|--:|")
 	var times []string
@@ -141,7 +141,7 @@ func labelled(ctx context.Context, binary, trees, name, temp string) ([]string, 
 		return nil, err
 	}
 	dir := filepath.Join(trees, t.Repo[strings.LastIndexByte(t.Repo, '/')+1:])
-	if _, err := os.Stat(dir); trees == "" || err != nil {
+	if !isDir(dir) || trees == "" {
 		return []string{"not measured: " + t.Repo + " at " + t.Commit + " is not below -trees"}, nil
 	}
 	d, cpu, rss, err := inventory(ctx, binary, dir, filepath.Join(temp, "d.json"))
@@ -195,6 +195,11 @@ func labelled(ctx context.Context, binary, trees, name, temp string) ([]string, 
 		}
 	}
 	return append(out, fmt.Sprintf("%s: %d flags labelled; %d files, %.2f MB, %.2f s of CPU, %d MiB at most", t.Repo, len(t.Flags), d.Summary.Files, float64(d.Summary.Bytes)/1e6, cpu.Seconds(), rss>>20)), nil
+}
+
+func isDir(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
 }
 
 func share(n, of int) string {

@@ -13,9 +13,11 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
+	"github.com/modelwarden/warden/internal/check/code"
 	"github.com/modelwarden/warden/internal/cli"
 	"github.com/modelwarden/warden/internal/inventory"
 	"github.com/modelwarden/warden/internal/inventory/register"
+	"github.com/modelwarden/warden/rules"
 	"github.com/modelwarden/warden/scan"
 )
 
@@ -32,6 +34,13 @@ func TestRulePages(t *testing.T) {
 	maps.Copy(all, guard.Rules())
 	for _, r := range slices.Concat(register.Rules(), inventory.ShadowRules()) {
 		all[r.ID], detectors[r.ID] = r, "Found by the register of assets (`warden asset list`, `warden findings list`)."
+	}
+	cat, err := rules.LoadCatalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range code.Rules(cat) {
+		all[r.ID], detectors[r.ID] = r, "Found by `warden inventory`: a call or a configuration of a source tree. A switch that is off unless something sets it is reported as low."
 	}
 	for id, r := range all {
 		pages[string(id)+".md"] = fmt.Sprintf("# %s %s\n\nSeverity: %s, or less where the evidence is weaker.\n\n**What to do.** %s\n\n%s\n\nFrameworks: %s\n",

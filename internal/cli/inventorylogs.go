@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/modelwarden/warden/internal/inventory"
 	"github.com/modelwarden/warden/internal/inventory/logs"
 	"github.com/modelwarden/warden/internal/source/recognise"
 	"github.com/modelwarden/warden/internal/source/sight"
@@ -106,7 +105,7 @@ func (a *app) readLog(ctx context.Context, r *logs.Reader, name string) error {
 	if err != nil {
 		return &exit{exitUsage, err}
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	r.Read(ctx, name, in)
 	return nil
 }
@@ -119,16 +118,16 @@ func knownUses(f *inventoryLogsFlags) (func(provider, model string) bool, error)
 		}
 		return nil, nil
 	}
-	d, err := readDocument(f.inventory)
+	d, err := readInventory(f.inventory)
 	if err != nil {
 		return nil, err
 	}
 	have := map[string]bool{}
 	for _, x := range d.Assets {
-		switch x.Kind {
-		case sight.Provider:
+		if x.Kind == sight.Provider {
 			have[strings.ToLower(x.Name)] = true
-		case sight.Model, sight.Container:
+		}
+		if x.Kind == sight.Model || x.Kind == sight.Container {
 			have[strings.ToLower(x.Provider+"\x00"+x.Name)] = true
 		}
 	}
@@ -141,23 +140,6 @@ func knownUses(f *inventoryLogsFlags) (func(provider, model string) bool, error)
 		}
 		return have[strings.ToLower(provider+"\x00"+model)]
 	}, nil
-}
-
-// readDocument reads an inventory that warden inventory --format json wrote.
-func readDocument(name string) (*inventory.Document, error) {
-	in, err := os.Open(filepath.Clean(name))
-	if err != nil {
-		return nil, &exit{exitUsage, err}
-	}
-	defer in.Close()
-	var d inventory.Document
-	if err := json.NewDecoder(io.LimitReader(in, 256<<20)).Decode(&d); err != nil {
-		return nil, usage("%s: %w (hint: warden inventory --format json makes one)", name, err)
-	}
-	if d.Schema != inventory.Schema {
-		return nil, usage("%s: schema %q, want %s", name, d.Schema, inventory.Schema)
-	}
-	return &d, nil
 }
 
 func logsText(out io.Writer, rep logs.Report, marked bool) error {

@@ -45,7 +45,7 @@ func (a *app) fileVerdicts(ctx context.Context, f *inventoryFlags, dir string, t
 	if err != nil {
 		return v, nil // the tree was read already: what cannot be opened now stays unscanned
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, w := range t.Files {
 		if w.Lang != source.Weights || w.Pointer {
 			continue
@@ -70,7 +70,7 @@ func (v *verdicts) read(name, dir string) error {
 	if err != nil {
 		return usage("--artifacts: %w", err)
 	}
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	var rep struct {
 		Schema  string `json:"schema"`
 		Targets []struct {

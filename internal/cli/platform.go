@@ -17,7 +17,11 @@ import (
 
 	"github.com/modelwarden/warden"
 	"github.com/modelwarden/warden/guard"
+	"github.com/modelwarden/warden/internal/check/code"
+	"github.com/modelwarden/warden/internal/inventory"
+	"github.com/modelwarden/warden/internal/inventory/register"
 	"github.com/modelwarden/warden/internal/server"
+	"github.com/modelwarden/warden/rules"
 	"github.com/modelwarden/warden/scan"
 )
 
@@ -218,10 +222,18 @@ func newRules(a *app) *cobra.Command {
 	return group("rules", "Look up rules", list, show)
 }
 
-// allRules returns the rules of scans and of guards.
+// allRules returns the rules of scans, of guards, of source trees and of the
+// register.
 func allRules() map[warden.RuleID]warden.Rule {
 	all := scan.Rules()
 	maps.Copy(all, guard.Rules())
+	more := slices.Concat(register.Rules(), inventory.ShadowRules())
+	if cat, err := rules.LoadCatalogue(); err == nil { // it is built in, and tests read it
+		more = append(more, code.Rules(cat)...)
+	}
+	for _, r := range more {
+		all[r.ID] = r
+	}
 	return all
 }
 

@@ -18,7 +18,7 @@ const (
 	RuleUnseen       warden.RuleID = "WDN-GV-012"
 	RuleShadow       warden.RuleID = "WDN-GV-013"
 	RuleDrift        warden.RuleID = "WDN-GV-014"
-	RuleBypass       warden.RuleID = "WDN-GV-015"
+	RuleBypass       warden.RuleID = "WDN-GV-015" //nolint:gosec // no password
 )
 
 // ShadowRules returns the rules of [Shadow] and of undeclared packages.
@@ -124,11 +124,27 @@ func (v *View) notices(now time.Time, unseen time.Duration) []Notice {
 
 // same lists packages that install one module under several names.
 var same = [...][]string{
-	{"faiss-cpu", "faiss-gpu", "faiss"}, {"pinecone", "pinecone-client"}, {"onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"},
-	{"haystack-ai", "farm-haystack"}, {"autogen", "pyautogen", "ag2", "autogen-agentchat"}, {"dspy", "dspy-ai"}, {"pydantic-ai", "pydantic-ai-slim"},
-	{"tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-macos"}, {"llama-index", "llama-index-core"}, {"huggingface-hub", "transformers", "diffusers", "sentence-transformers"},
-	{"langchain-core", "langchain", "langgraph"}, {"torch", "pytorch", "torchvision"}, {"chromadb", "chromadb-client"}, {"keras", "tensorflow"}, {"trulens", "trulens-eval"},
-	{"mcp", "fastmcp"}, {"tokenizers", "transformers"}, {"safetensors", "transformers"}, {"google-cloud-aiplatform", "vertexai"}, {"joblib", "scikit-learn"}, {"weaviate-client", "weaviate-ts-client"},
+	{"faiss-cpu", "faiss-gpu", "faiss"},
+	{"pinecone", "pinecone-client"},
+	{"onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"},
+	{"haystack-ai", "farm-haystack"},
+	{"autogen", "pyautogen", "ag2", "autogen-agentchat"},
+	{"dspy", "dspy-ai"},
+	{"pydantic-ai", "pydantic-ai-slim"},
+	{"tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-macos"},
+	{"llama-index", "llama-index-core"},
+	{"huggingface-hub", "transformers", "diffusers", "sentence-transformers"},
+	{"langchain-core", "langchain", "langgraph"},
+	{"torch", "pytorch", "torchvision"},
+	{"chromadb", "chromadb-client"},
+	{"keras", "tensorflow"},
+	{"trulens", "trulens-eval"},
+	{"mcp", "fastmcp"},
+	{"tokenizers", "transformers"},
+	{"safetensors", "transformers"},
+	{"google-cloud-aiplatform", "vertexai"},
+	{"joblib", "scikit-learn"},
+	{"weaviate-client", "weaviate-ts-client"},
 }
 
 // undeclared reports packages of AI that code imports and no manifest of their

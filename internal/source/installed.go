@@ -132,7 +132,7 @@ func (t *Tree) installed(ctx context.Context, root *os.Root, name string) *File 
 	}
 	m, errs := python.Parse(ctx, data, python.Limits{})
 	if len(errs) > 0 {
-		t.Statuses = append(t.Statuses, Status{Reader: "source/packages", Path: e.Path, State: "not_examined", Line: m.Line(int32(min(errs[0].Start, 1<<30))), Detail: errs[0].Message})
+		t.Statuses = append(t.Statuses, Status{Reader: "source/packages", Path: e.Path, State: "not_examined", Line: m.Line(int32(min(errs[0].Start, 1<<30))), Detail: errs[0].Message}) //nolint:gosec // bounded
 	}
 	return &File{Path: e.Path, Lang: Python, Scope: sight.Production, Size: e.Size, Syntax: &m.File}
 }

@@ -114,7 +114,7 @@ func (t *Tree) list(ctx context.Context, l Lister, lim Limits, installed bool) [
 			t.Statuses = append(t.Statuses, Status{Reader: "source/walk", Path: e.Path, State: state, Detail: reason(err)})
 			continue
 		}
-		if o := other(e.Path); o != "" && !(installed && config.Installed(e.Path)) {
+		if o := other(e.Path); o != "" && (!installed || !config.Installed(e.Path)) {
 			left[o] = true
 			continue
 		}
@@ -230,7 +230,7 @@ func (r *reader) problems(lang Lang, m *python.Module, errs []python.Error) {
 	if len(errs) > 1 {
 		more = fmt.Sprintf(" (and %d more)", len(errs)-1)
 	}
-	r.status(lang, m.Line(int32(min(e.Start, 1<<30))), "partial", "%s%s", e.Message, more)
+	r.status(lang, m.Line(int32(min(e.Start, 1<<30))), "partial", "%s%s", e.Message, more) //nolint:gosec // bounded
 }
 
 func (r *reader) notebook(ctx context.Context, f *File, data []byte) {
@@ -271,7 +271,7 @@ func (r *reader) weights(ctx context.Context, e Entry, f *File) {
 		r.status(Weights, 0, "skipped", "%s", reason(err))
 		return
 	}
-	defer rc.Close()
+	defer func() { _ = rc.Close() }()
 	h, buf := sha256.New(), make([]byte, 256<<10)
 	for {
 		if ctx.Err() != nil {
@@ -296,7 +296,7 @@ func slurp(e Entry, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rc.Close()
+	defer func() { _ = rc.Close() }()
 	var b bytes.Buffer
 	b.Grow(int(min(e.Size, limit)) + bytes.MinRead)
 	n, err := io.Copy(&b, io.LimitReader(rc, limit+1))
@@ -346,8 +346,7 @@ func minified(b []byte) bool {
 
 // reason shortens an error to what does not depend on the machine.
 func reason(err error) string {
-	var p *os.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*os.PathError](err); ok {
 		return p.Op + ": " + p.Err.Error()
 	}
 	s := err.Error()

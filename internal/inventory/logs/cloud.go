@@ -73,8 +73,7 @@ func (r *Reader) object(s string) string {
 	var x record
 	if err := json.Unmarshal([]byte(s), &x); err != nil {
 		// A field of an unexpected type does not hide the others.
-		var t *json.UnmarshalTypeError
-		if !errors.As(err, &t) {
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
 			return ""
 		}
 	}
@@ -141,12 +140,12 @@ func (r *Reader) cloud(x *record) string {
 			at = c
 		}
 	}
-	r.host(kind, host, who, parseTime(at), "")
+	r.host(kind, host, who, parseTime(at))
 	return "json"
 }
 
 func (r *Reader) cloudTrail(x *record) {
-	provider := ""
+	var provider string
 	switch x.EventSource {
 	case "bedrock.amazonaws.com", "bedrock-runtime.amazonaws.com", "bedrock-agent-runtime.amazonaws.com":
 		provider = "aws-bedrock"
@@ -269,10 +268,12 @@ func (r *Reader) kubernetes(f *File, text string) error {
 		d := config.Kubernetes("", k)
 		for i := range d.Sightings {
 			s := &d.Sightings[i]
-			if s.Kind == sight.Model {
+			switch s.Kind {
+			case sight.Model:
 				r.use(Use{Provider: s.Provider, Model: s.Name, Client: where, Source: "kubernetes"})
-			} else if s.Kind == sight.Container {
+			case sight.Container:
 				r.use(Use{Provider: "container", Model: s.Name, Client: where, Source: "kubernetes"})
+			default:
 			}
 		}
 	}

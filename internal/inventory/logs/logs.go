@@ -204,16 +204,16 @@ func (r *Reader) line(s string, fields []string) string {
 		if m[2] != "-" {
 			who = m[2]
 		}
-		r.host("proxy", hostOf(m[5]), who, t.UTC(), "")
+		r.host("proxy", hostOf(m[5]), who, t.UTC())
 		return "access"
 	}
 	if strings.Contains(s, "query") {
 		if m := bind.FindStringSubmatch(s); m != nil {
-			r.host("dns", m[3], m[1], timeIn(s), "")
+			r.host("dns", m[3], m[1], timeIn(s))
 			return "bind"
 		}
 		if m := masq.FindStringSubmatch(s); m != nil {
-			r.host("dns", m[1], m[2], timeIn(s), "")
+			r.host("dns", m[1], m[2], timeIn(s))
 			return "dnsmasq"
 		}
 	}
@@ -246,7 +246,7 @@ func (r *Reader) squid(s string) bool {
 	if f[7] != "-" {
 		who = f[7]
 	}
-	r.host("proxy", hostOf(f[6]), who, time.Unix(t, 0).UTC(), "")
+	r.host("proxy", hostOf(f[6]), who, time.Unix(t, 0).UTC())
 	return true
 }
 
@@ -311,12 +311,12 @@ func (r *Reader) zeek(row, fields []string) string {
 			t = time.Unix(n, 0).UTC()
 		}
 	}
-	r.host(kind, host, get("id.orig_h"), t, "")
+	r.host(kind, host, get("id.orig_h"), t)
 	return "zeek"
 }
 
 // host counts a use if the host is one of a provider.
-func (r *Reader) host(source, host, client string, at time.Time, model string) {
+func (r *Reader) host(source, host, client string, at time.Time) {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "" {
 		return
@@ -341,7 +341,7 @@ func (r *Reader) host(source, host, client string, at time.Time, model string) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	r.use(Use{Provider: p, Model: model, Host: host, Client: client, Source: source, First: at})
+	r.use(Use{Provider: p, Host: host, Client: client, Source: source, First: at})
 }
 
 // use adds one use to its row.

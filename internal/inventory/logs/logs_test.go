@@ -42,16 +42,26 @@ func TestFormats(t *testing.T) {
 		"bind":          {"10-Oct-2026 13:55:36.123 client @0x7f 10.0.0.9#5353 (api.deepseek.com): query: api.deepseek.com IN A +E(0)K (10.0.0.1)\n", "deepseek||api.deepseek.com|10.0.0.9|dns"},
 		"dnsmasq":       {"Oct 10 13:55:36 dnsmasq[123]: query[A] openrouter.ai from 10.0.0.10\n", "openrouter||openrouter.ai|10.0.0.10|dns"},
 		"zeek":          {zeekHead + "1700000000.5\tC1\t10.0.0.11\t5353\tapi.cohere.com\n", "cohere||api.cohere.com|10.0.0.11|dns"},
-		"cloudtrail_line": {`{"eventSource":"bedrock.amazonaws.com","eventName":"InvokeModel","eventTime":"2026-10-10T10:00:00Z","userIdentity":{"arn":"arn:aws:iam::1:user/eve"},"requestParameters":{"modelId":"anthropic.claude-3-haiku"}}` + "\n",
-			"aws-bedrock|anthropic.claude-3-haiku|bedrock.amazonaws.com|arn:aws:iam::1:user/eve|cloudtrail"},
-		"cloudtrail_file": {`{"Records":[{"eventSource":"s3.amazonaws.com","eventName":"GetObject"},{"eventSource":"bedrock.amazonaws.com","eventTime":"2026-10-10T10:00:00Z","userIdentity":{"arn":"a"},"requestParameters":{"modelId":"arn:aws:bedrock:us-east-1::foundation-model/amazon.titan"}}]}`,
-			"aws-bedrock|amazon.titan|bedrock.amazonaws.com|a|cloudtrail"},
-		"azure": {`{"time":"2026-10-10T10:00:00Z","resourceId":"/SUBSCRIPTIONS/1/RESOURCEGROUPS/R/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/MYAI","operationName":"ChatCompletions_Create","caller":"eve","properties":{"modelDeploymentName":"gpt4o","modelName":"gpt-4o"}}` + "\n",
-			"azure-openai|gpt-4o|myai|eve|azure"},
-		"google": {`{"timestamp":"2026-10-10T10:00:00Z","protoPayload":{"serviceName":"aiplatform.googleapis.com","methodName":"google.cloud.aiplatform.v1.PredictionService.GenerateContent","resourceName":"projects/p/locations/l/publishers/google/models/gemini-2.0-flash","authenticationInfo":{"principalEmail":"eve@example.org"}}}` + "\n",
-			"vertex-ai|gemini-2.0-flash|aiplatform.googleapis.com|eve@example.org|google"},
-		"kubernetes": {`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n"},"spec":{"containers":[{"image":"vllm/vllm-openai:v0.6","args":["--model","acme/chat-7b"]}]}}]}`,
-			"container|vllm/vllm-openai:v0.6||n/p|kubernetes\nhuggingface|acme/chat-7b||n/p|kubernetes"},
+		"cloudtrail_line": {
+			`{"eventSource":"bedrock.amazonaws.com","eventName":"InvokeModel","eventTime":"2026-10-10T10:00:00Z","userIdentity":{"arn":"arn:aws:iam::1:user/eve"},"requestParameters":{"modelId":"anthropic.claude-3-haiku"}}` + "\n",
+			"aws-bedrock|anthropic.claude-3-haiku|bedrock.amazonaws.com|arn:aws:iam::1:user/eve|cloudtrail",
+		},
+		"cloudtrail_file": {
+			`{"Records":[{"eventSource":"s3.amazonaws.com","eventName":"GetObject"},{"eventSource":"bedrock.amazonaws.com","eventTime":"2026-10-10T10:00:00Z","userIdentity":{"arn":"a"},"requestParameters":{"modelId":"arn:aws:bedrock:us-east-1::foundation-model/amazon.titan"}}]}`,
+			"aws-bedrock|amazon.titan|bedrock.amazonaws.com|a|cloudtrail",
+		},
+		"azure": {
+			`{"time":"2026-10-10T10:00:00Z","resourceId":"/SUBSCRIPTIONS/1/RESOURCEGROUPS/R/PROVIDERS/MICROSOFT.COGNITIVESERVICES/ACCOUNTS/MYAI","operationName":"ChatCompletions_Create","caller":"eve","properties":{"modelDeploymentName":"gpt4o","modelName":"gpt-4o"}}` + "\n",
+			"azure-openai|gpt-4o|myai|eve|azure",
+		},
+		"google": {
+			`{"timestamp":"2026-10-10T10:00:00Z","protoPayload":{"serviceName":"aiplatform.googleapis.com","methodName":"google.cloud.aiplatform.v1.PredictionService.GenerateContent","resourceName":"projects/p/locations/l/publishers/google/models/gemini-2.0-flash","authenticationInfo":{"principalEmail":"eve@example.org"}}}` + "\n",
+			"vertex-ai|gemini-2.0-flash|aiplatform.googleapis.com|eve@example.org|google",
+		},
+		"kubernetes": {
+			`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"n"},"spec":{"containers":[{"image":"vllm/vllm-openai:v0.6","args":["--model","acme/chat-7b"]}]}}]}`,
+			"container|vllm/vllm-openai:v0.6||n/p|kubernetes\nhuggingface|acme/chat-7b||n/p|kubernetes",
+		},
 		"other_host": {"1700000000.123    456 10.0.0.7 TCP_TUNNEL/200 3920 CONNECT example.org:443 - HIER_DIRECT/1.2.3.4 -\n", ""},
 		"look_alike": {"1700000000.123    456 10.0.0.7 TCP_TUNNEL/200 3920 CONNECT api.openai.com.evil.example:443 - H/1 -\n", ""},
 	} {

@@ -12,9 +12,17 @@ import (
 // mcpFiles are files that configure servers of the Model Context Protocol, and
 // the key under which they do.
 var mcpFiles = [...]struct{ end, key string }{
-	{".mcp.json", "mcpServers"}, {"mcp.json", "mcpServers|servers"}, {"claude_desktop_config.json", "mcpServers"}, {".gemini/settings.json", "mcpServers"},
-	{".codex/config.toml", "mcp_servers"}, {".zed/settings.json", "context_servers"}, {"opencode.json", "mcp"}, {"opencode.jsonc", "mcp"},
-	{"mcp_config.json", "mcpServers"}, {"mcp_settings.json", "mcpServers"}, {"cline_mcp_settings.json", "mcpServers"},
+	{".mcp.json", "mcpServers"},
+	{"mcp.json", "mcpServers|servers"},
+	{"claude_desktop_config.json", "mcpServers"},
+	{".gemini/settings.json", "mcpServers"},
+	{".codex/config.toml", "mcp_servers"},
+	{".zed/settings.json", "context_servers"},
+	{"opencode.json", "mcp"},
+	{"opencode.jsonc", "mcp"},
+	{"mcp_config.json", "mcpServers"},
+	{"mcp_settings.json", "mcpServers"},
+	{"cline_mcp_settings.json", "mcpServers"},
 }
 
 func mcpKey(p string) string {
@@ -48,7 +56,6 @@ func mcp(p string, v *Value) (d Doc) {
 
 var (
 	exactPackage = regexp.MustCompile(`^(?:@[\w.-]+/)?[\w.-]+@\d[\w.+-]*$|^[\w.-]+(?:\[[\w,]+\])?==\d[\w.+-]*$`)
-	homePath     = regexp.MustCompile(`^(?:/home/|/Users/|[A-Z]:\\Users\\)`)
 	secretName   = regexp.MustCompile(`(?i)(?:key|token|secret|password|pat)$`)
 )
 
@@ -366,12 +373,41 @@ func prompt(p, text string) (d Doc) {
 
 // assistantFiles are files that steer coding assistants: a path or its end, and whose.
 var assistantFiles = [...]struct{ match, name string }{
-	{"CLAUDE.md", "claude-code"}, {"CLAUDE.local.md", "claude-code"}, {"AGENTS.md", "agents-md"}, {"GEMINI.md", "gemini-cli"}, {".claude/settings", "claude-code"}, {".claude/agents/", "claude-code"},
-	{".claude/commands/", "claude-code"}, {".claude/skills/", "claude-code"}, {".claude/hooks", "claude-code"}, {".cursorrules", "cursor"}, {".cursor/rules/", "cursor"},
-	{".github/copilot-instructions.md", "github-copilot"}, {".github/instructions/", "github-copilot"}, {".github/prompts/", "github-copilot"}, {".github/agents/", "github-copilot"},
-	{".github/workflows/copilot-setup-steps.yml", "github-copilot"}, {".windsurfrules", "windsurf"}, {".windsurf/rules", "windsurf"}, {".clinerules", "cline"}, {".roo/rules", "roo"},
-	{".kilocode", "kilocode"}, {".continue/", "continue"}, {".aider", "aider"}, {".junie/", "junie"}, {".kiro/", "kiro"}, {".augment", "augment"}, {".trae/rules", "trae"}, {".tabnine", "tabnine"},
-	{".sourcery.yaml", "sourcery"}, {".coderabbit.yaml", "coderabbit"}, {".goosehints", "goose"}, {".openhands/microagents", "openhands"}, {".devin", "devin"}, {"llms.txt", "llms-txt"}, {"replit.md", "replit"},
+	{"CLAUDE.md", "claude-code"},
+	{"CLAUDE.local.md", "claude-code"},
+	{"AGENTS.md", "agents-md"},
+	{"GEMINI.md", "gemini-cli"},
+	{".claude/settings", "claude-code"},
+	{".claude/agents/", "claude-code"},
+	{".claude/commands/", "claude-code"},
+	{".claude/skills/", "claude-code"},
+	{".claude/hooks", "claude-code"},
+	{".cursorrules", "cursor"},
+	{".cursor/rules/", "cursor"},
+	{".github/copilot-instructions.md", "github-copilot"},
+	{".github/instructions/", "github-copilot"},
+	{".github/prompts/", "github-copilot"},
+	{".github/agents/", "github-copilot"},
+	{".github/workflows/copilot-setup-steps.yml", "github-copilot"},
+	{".windsurfrules", "windsurf"},
+	{".windsurf/rules", "windsurf"},
+	{".clinerules", "cline"},
+	{".roo/rules", "roo"},
+	{".kilocode", "kilocode"},
+	{".continue/", "continue"},
+	{".aider", "aider"},
+	{".junie/", "junie"},
+	{".kiro/", "kiro"},
+	{".augment", "augment"},
+	{".trae/rules", "trae"},
+	{".tabnine", "tabnine"},
+	{".sourcery.yaml", "sourcery"},
+	{".coderabbit.yaml", "coderabbit"},
+	{".goosehints", "goose"},
+	{".openhands/microagents", "openhands"},
+	{".devin", "devin"},
+	{"llms.txt", "llms-txt"},
+	{"replit.md", "replit"},
 }
 
 // assistantFile returns whose assistant a file steers, or "".

@@ -373,8 +373,10 @@ func expandDefault(s string) string {
 	return reference.ReplaceAllString(s, "$3")
 }
 
-var tfResource = regexp.MustCompile(`^\s*(?:resource|data)\s+"((?:aws_bedrock|aws_sagemaker|azurerm_cognitive|azurerm_ai|google_vertex_ai)\w*)"\s+"([\w-]+)"`)
-var tfAttr = regexp.MustCompile(`^\s*([a-z_]+)\s*=\s*"([^"]+)"`)
+var (
+	tfResource = regexp.MustCompile(`^\s*(?:resource|data)\s+"((?:aws_bedrock|aws_sagemaker|azurerm_cognitive|azurerm_ai|google_vertex_ai)\w*)"\s+"([\w-]+)"`)
+	tfAttr     = regexp.MustCompile(`^\s*([a-z_]+)\s*=\s*"([^"]+)"`)
+)
 
 // terraform reads resources of model services.
 func terraform(p, text string) (d Doc) {

@@ -77,7 +77,7 @@ func (p *flowReader) value(depth int) *Value {
 		return &Value{Line: p.line}
 	}
 	from := p.i
-	for p.i < len(p.s) && strings.IndexByte(",]}\n", p.s[p.i]) < 0 && !(p.s[p.i] == ':' && (p.i+1 == len(p.s) || p.s[p.i+1] == ' ')) {
+	for p.i < len(p.s) && strings.IndexByte(",]}\n", p.s[p.i]) < 0 && (p.s[p.i] != ':' || p.i+1 < len(p.s) && p.s[p.i+1] != ' ') {
 		if p.comments && (p.s[p.i] == ' ' || p.s[p.i] == '/' || p.s[p.i] == '\r' || p.s[p.i] == '\t') {
 			break
 		}
@@ -126,11 +126,11 @@ func (p *flowReader) collection(open byte, depth int) *Value {
 		member := &Value{Line: line}
 		if p.i < len(p.s) && p.s[p.i] == ':' {
 			p.i++
-			if m := p.value(depth + 1); m != nil {
-				member = m
-			} else {
+			m := p.value(depth + 1)
+			if m == nil {
 				return v
 			}
+			member = m
 		} else if p.comments {
 			p.broken = true
 			return v
@@ -170,7 +170,7 @@ func (p *flowReader) quoted() string {
 					if d < 0 {
 						break
 					}
-					r = r<<4 | rune(d)
+					r = r<<4 | rune(d) //nolint:gosec // a hex digit
 					p.i++
 				}
 				b.WriteRune(r)

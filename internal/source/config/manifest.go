@@ -284,7 +284,7 @@ func pom(p, text string) (d Doc) {
 	var stack []string
 	props := map[string]string{}
 	var group, artifact, version, scope string
-	for n := 0; n < 1_000_000; n++ {
+	for range 1_000_000 {
 		t, err := dec.Token()
 		if err != nil {
 			return d

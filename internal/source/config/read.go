@@ -125,7 +125,7 @@ func formOf(p string) form {
 		return formCompose
 	case strings.Contains(low, ".github/workflows/") && (strings.HasSuffix(base, ".yml") || strings.HasSuffix(base, ".yaml")):
 		return formWorkflow
-	case strings.HasSuffix(base, ".prompty"), strings.HasSuffix(base, ".prompt"), strings.HasSuffix(base, ".prompt.md"),
+	case strings.HasSuffix(base, ".promptly"), strings.HasSuffix(base, ".prompt"), strings.HasSuffix(base, ".prompt.md"),
 		strings.Contains(low, "prompts/") && (strings.HasSuffix(base, ".txt") || strings.HasSuffix(base, ".md") || strings.HasSuffix(base, ".j2") || strings.HasSuffix(base, ".jinja2")):
 		return formPrompt
 	}
@@ -192,6 +192,7 @@ func Read(ctx context.Context, p string, data []byte) Doc {
 		return prompt(p, text)
 	case formMetadata:
 		return metadata(p, text)
+	default:
 	}
 	if ctx.Err() != nil {
 		return Doc{}
@@ -202,7 +203,7 @@ func Read(ctx context.Context, p string, data []byte) Doc {
 // structured reads files that are JSON, YAML or TOML.
 func structured(p, text string) (d Doc) {
 	var docs []*Value
-	problem := 0
+	var problem int
 	switch strings.ToLower(path.Ext(p)) {
 	case ".json", ".jsonc", ".lock":
 		if strings.HasSuffix(p, ".lock") && !strings.HasPrefix(strings.TrimSpace(text), "{") {

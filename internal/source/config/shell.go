@@ -67,7 +67,7 @@ func shellLine(p, s string, line int) (d Doc) {
 		return d
 	}
 	ws := words(s)
-	for i := 0; i < len(ws); i++ {
+	for i := range ws {
 		rest := ws[i+1:]
 		if k := indexOf(rest, ";"); k >= 0 {
 			rest = rest[:k]

@@ -259,9 +259,10 @@ func (y *yamlReader) scalar(s string, line, indent, depth int) *Value {
 		t, _ := unquote(text)
 		return &Value{Kind: String, Text: t, Line: line + 1}
 	}
-	text := plain(s)
+	var text strings.Builder
+	text.WriteString(plain(s))
 	// A plain scalar goes on in lines that are indented more.
-	for n := 0; n < 2000; n++ {
+	for range 2000 {
 		in, t, ok := y.line()
 		if !ok || in <= indent {
 			break
@@ -269,10 +270,10 @@ func (y *yamlReader) scalar(s string, line, indent, depth int) *Value {
 		if _, _, isKey := splitKey(t); isKey && !strings.Contains(t, "://") {
 			break
 		}
-		text += " " + plain(t)
+		text.WriteString(" " + plain(t))
 		y.at++
 	}
-	return scalarOf(text, line+1)
+	return scalarOf(text.String(), line+1)
 }
 
 // literal reads a block scalar.

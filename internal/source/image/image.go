@@ -160,7 +160,7 @@ func (im *Image) outer(ctx context.Context, name string, lim Limits) (func(strin
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	in, done, err := decompress(f)
 	if err != nil {
 		return nil, err
@@ -187,7 +187,7 @@ func (im *Image) outer(ctx context.Context, name string, lim Limits) (func(strin
 		}
 		p := path.Clean(strings.TrimPrefix(h.Name, "./"))
 		if h.Typeflag == tar.TypeSymlink || h.Typeflag == tar.TypeLink {
-			links[p] = path.Clean(path.Join(path.Dir(p), h.Linkname))
+			links[p] = path.Join(path.Dir(p), h.Linkname) //nolint:gosec // a name inside the archive, never one of the file system
 			continue
 		}
 		if h.Typeflag != tar.TypeReg || n > 10_000 {
@@ -232,7 +232,7 @@ func readJSON(blob func(string) (io.ReadCloser, error), name string, to any) err
 	if err != nil {
 		return err
 	}
-	defer rc.Close()
+	defer func() { _ = rc.Close() }()
 	d := json.NewDecoder(io.LimitReader(rc, mostJSON))
 	return d.Decode(to)
 }
@@ -249,7 +249,8 @@ func (im *Image) manifest(blob func(string) (io.ReadCloser, error)) ([]string, e
 		if len(m.RepoTags) > 0 {
 			im.Name = m.RepoTags[0]
 		}
-		return m.Layers, im.configuration(blob, m.Config)
+		im.configuration(blob, m.Config)
+		return m.Layers, nil
 	}
 	var index struct {
 		Manifests []descriptor `json:"manifests"`
@@ -282,7 +283,8 @@ func (im *Image) manifest(blob func(string) (io.ReadCloser, error)) ([]string, e
 			for _, l := range m.Layers {
 				layers = append(layers, blobName(l.Digest))
 			}
-			return layers, im.configuration(blob, blobName(m.Config.Digest))
+			im.configuration(blob, blobName(m.Config.Digest))
+			return layers, nil
 		}
 		at = m.Manifests
 	}
@@ -298,16 +300,16 @@ func blobName(digest string) string {
 	return "blobs/" + alg + "/" + hex
 }
 
-func (im *Image) configuration(blob func(string) (io.ReadCloser, error), name string) error {
+// configuration reads how the image runs. That it cannot be read is a note.
+func (im *Image) configuration(blob func(string) (io.ReadCloser, error), name string) {
 	var c struct {
 		Config Config `json:"config"`
 	}
 	if err := readJSON(blob, name, &c); err != nil {
 		im.notes = append(im.notes, fmt.Errorf("configuration: %w", err))
-		return nil
+		return
 	}
 	im.Config = c.Config
-	return nil
 }
 
 // decompress tells gzip and zstd from the first bytes.

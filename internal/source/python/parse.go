@@ -115,7 +115,7 @@ func (p *parser) exit() { p.depth-- }
 
 // node makes a node that ends with the token before.
 func (p *parser) node(k syntax.Kind, start int32, text string, kids ...*syntax.Node) *syntax.Node {
-	n := p.Arena.New()
+	n := p.New()
 	n.Kind, n.Start, n.End, n.Text = k, start, max(p.end, start), text
 	if len(kids) > 0 {
 		n.Kids = p.List(len(kids))

@@ -3,6 +3,7 @@ package recognise
 import (
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/modelwarden/warden/internal/source/sight"
@@ -90,12 +91,7 @@ func (r *Rows) Prefix(id string) (provider, rest string) {
 
 // IsGateway reports whether a provider passes requests on to others.
 func (r *Rows) IsGateway(provider string) bool {
-	for _, g := range r.cat.Gateways {
-		if g == provider {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.cat.Gateways, provider)
 }
 
 // IsKeyVariable reports whether a variable of this name holds a provider's key.

@@ -87,7 +87,7 @@ func (m *matcher) readOne(c *call, alt string) slot {
 		}
 		return slot{}
 	case strings.HasPrefix(alt, "env:"):
-		return m.environment(c, alt[4:])
+		return m.environment(alt[4:])
 	case strings.HasPrefix(alt, "set:"):
 		return m.attribute(c, alt[4:])
 	case strings.HasPrefix(alt, "members:"):
@@ -200,9 +200,9 @@ func (m *matcher) walk(vs []flow.Value, path []string, every bool, depth int) []
 			switch {
 			case v.Kind == flow.List:
 				out = append(out, m.walk(k.Value.Values, path, every, depth+1)...)
-			case k.Known && k.Key == path[0]:
+			case k.Known && k.Key == path[0]: //nolint:gosec // path is not empty here
 				hit = true
-				out = append(out, m.walk(k.Value.Values, path[1:], every, depth+1)...)
+				out = append(out, m.walk(k.Value.Values, path[1:], every, depth+1)...) //nolint:gosec // as above
 			}
 		}
 		if !hit && every && v.Kind == flow.Dict {
@@ -325,7 +325,7 @@ func memberNode(n *syntax.Node, key string) *syntax.Node {
 }
 
 // environment reads a variable that deployments set.
-func (m *matcher) environment(c *call, name string) slot {
+func (m *matcher) environment(name string) slot {
 	var out slot
 	for _, v := range m.in.Env[name] {
 		out.present = true
