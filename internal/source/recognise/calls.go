@@ -235,7 +235,9 @@ func (m *matcher) model(c *call) {
 	}
 	if !ids.present {
 		if p := m.provider(c); p != "" && r.Provider != "" && !r.Quiet && m.rows.IsService(p) && p != "huggingface" {
-			m.out = append(m.out, m.base(c, sight.Provider, p))
+			s := m.base(c, sight.Provider, p)
+			s.Flags = m.flags(c, text{})
+			m.out = append(m.out, s)
 		}
 		return
 	}
@@ -274,7 +276,9 @@ func (m *matcher) model(c *call) {
 	}
 	// Something was passed that is no text: an object that is seen where it is made.
 	if p := m.provider(c); p != "" && m.rows.IsService(p) && r.Kind != "agent" && !r.Quiet && p != "huggingface" {
-		m.out = append(m.out, m.base(c, sight.Provider, p))
+		s := m.base(c, sight.Provider, p)
+		s.Flags = m.flags(c, text{})
+		m.out = append(m.out, s)
 	}
 }
 

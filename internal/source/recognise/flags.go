@@ -277,6 +277,17 @@ func (m *matcher) clientFlags(c *call) []sight.Flag {
 			}
 		}
 	}
+	if set, ok := m.g.Argument(c.index, -1, "http_client"); ok {
+		for _, v := range set.Values {
+			if v.Made < 0 {
+				continue
+			}
+			made := &call{index: v.Made, site: m.g.Sites()[v.Made], made: -1, row: &row{}}
+			if m.setting(made, "kw:verify", "False") == on {
+				out = append(out, m.at2(made, sight.Flag{Flag: "tls_off", At: m.place(made.site.Unit, made.site.Node, "")}, "verify"))
+			}
+		}
+	}
 	if m.setting(c, "kw:dangerouslyAllowBrowser", "True") == on {
 		out = append(out, m.at2(c, sight.Flag{Flag: "browser_key", At: m.place(c.site.Unit, c.site.Node, "")}, "dangerouslyAllowBrowser"))
 	}
@@ -308,12 +319,15 @@ func Fingerprint(s string) string {
 }
 
 // urlFlags judges an address that a raw request is sent to.
-func (m *matcher) urlFlags(_ *call, t text, _ string) []sight.Flag {
+func (m *matcher) urlFlags(c *call, t text) []sight.Flag {
 	u, err := url.Parse(strings.ReplaceAll(t.s, "*", "x"))
 	if err != nil {
 		return nil
 	}
 	var out []sight.Flag
+	if m.setting(c, "kw:verify", "False") == on {
+		out = append(out, m.at2(c, sight.Flag{Flag: "tls_off", At: m.place(c.site.Unit, c.site.Node, "")}, "verify"))
+	}
 	if u.Scheme == "http" && !IsLocal(u.Hostname()) {
 		out = append(out, sight.Flag{Flag: "plain_http", At: t.from})
 	}

@@ -85,7 +85,7 @@ func (m *matcher) http(c *call) {
 		if t.from.Path != "" {
 			s.Evidence = append([]sight.Place{t.from}, s.Evidence...)
 		}
-		s.Flags = m.urlFlags(c, t, p)
+		s.Flags = m.urlFlags(c, t)
 		m.out = append(m.out, s)
 		m.bodies(c, p)
 		if id := idInURL(p, t.s); id != "" && sight.IsID(id) {
