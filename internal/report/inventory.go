@@ -309,6 +309,9 @@ func (n *Inventory) tasks() []task {
 		switch {
 		case a.Verdict == "":
 			t.advice = []string{"Scan the file (warden scan) and give the report with --artifacts."}
+			if a.Kind == "model" && a.Provider == "huggingface" {
+				t.advice = []string{"Scan it before it is loaded: warden scan hf://" + a.Name + ", and pin the revision that was scanned."}
+			}
 		case !a.Pinned && a.Kind == "model":
 			t.advice = []string{"Pin the revision that was scanned."}
 		default:

@@ -144,6 +144,7 @@ func (t *Tree) entries() []flow.Entry {
 			}
 		}
 	}
+	out = append(out, t.scripts(g)...)
 	for _, e := range out {
 		if !e.Test && !e.Possibly && !t.facts.cut {
 			return out
@@ -315,6 +316,41 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 		t.facts.seen = []sight.Sighting{}
 	}
 	return t.facts.seen, nil
+}
+
+// scripts are files whose own code runs and that no file imports: somebody may
+// start them, though nothing says so.
+func (t *Tree) scripts(g *flow.Graph) []flow.Entry {
+	imported := map[string]bool{}
+	units := g.Units()
+	for i := range units {
+		for _, name := range importsOf(&units[i]) {
+			for ; name != ""; name = parentOf(name) {
+				imported[name] = true
+			}
+		}
+	}
+	var out []flow.Entry
+	for i := range g.Len() {
+		f := g.Func(flow.FuncID(i))
+		u := &units[f.Unit]
+		if f.Node != nil || u.Package || u.Language.Name != "python" || foreign(u.Path) {
+			continue
+		}
+		used := false
+		for name := u.Name; name != "" && !used; {
+			used = imported[name]
+			_, rest, ok := strings.Cut(name, ".")
+			if !ok {
+				break
+			}
+			name = rest
+		}
+		if !used {
+			out = append(out, flow.Entry{Func: flow.FuncID(i), Kind: "program", Name: u.Path, Possibly: true})
+		}
+	}
+	return out
 }
 
 // joinFiles gives a file that code loads the path that it has in the tree: as it

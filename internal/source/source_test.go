@@ -199,6 +199,10 @@ func TestStates(t *testing.T) {
 		"tests/test_a.py":    "import openai\ndef test_x(): openai.OpenAI().responses.create(model='gpt-4')\n",
 		"docker-compose.yml": "services:\n  o:\n    image: ollama/ollama\n    command: ollama pull qwen3:8b\n",
 	}, source.Limits{})
+	script := assetsOf(t, open(t, map[string]string{"job.py": "import openai\nanswer = openai.OpenAI().responses.create(model='gpt-4o')\n", "main.py": "if __name__ == '__main__':\n    print(1)\n"}, source.Limits{}))
+	if !strings.Contains(script, "model gpt-4o|openai|possibly_reachable|production") {
+		t.Errorf("a script that nobody imports:\n%s", script)
+	}
 	got := assetsOf(t, tree)
 	for _, want := range []string{"model gpt-4o|openai|reachable|production", "model gpt-4o-mini|openai|unreachable|production", "model gpt-4|openai|reachable|test", "model qwen3:8b|ollama|config_only|production"} {
 		if !strings.Contains(got, want) {
