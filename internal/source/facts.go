@@ -309,6 +309,9 @@ func (t *Tree) Sightings(ctx context.Context) ([]sight.Sighting, error) {
 	for _, d := range t.facts.docs {
 		seen = append(seen, d.doc.Sightings...)
 	}
+	for i := range seen {
+		seen[i].Redact()
+	}
 	weights := t.weights()
 	joinFiles(seen, weights)
 	t.facts.seen = sight.Merge(append(seen, weights...))

@@ -76,6 +76,35 @@ func HubURL(s string) (id, rev, file string, ok bool) {
 // keyLike finds what may be a secret in a line that a report shows.
 var keyLike = regexp.MustCompile(`(?i)\b((?:sk|pk|rk|gsk|xai|pplx|nvapi|csk|tvly|pcsk|lsv2|hf|r8|ghp|gho|glpat|xox[bp]|AKIA|AIza|eyJ)[-_A-Za-z0-9]{3})[-_A-Za-z0-9.]{9,}|((?:api[_-]?key|token|secret|password|passwd)["']?\s*[:=]\s*["']?[^\s"'<$({]{2})[^\s"'<$({]{6,}`)
 
+// keyName is keyLike for names of assets, where hf-internal-testing/tiny is no
+// secret: a prefix of keys, then at least 16 letters and digits in a row.
+var keyName = regexp.MustCompile(`\b((?:(?:sk|pk|rk|gsk|xai|pplx|nvapi|csk|tvly|pcsk|lsv2|hf|r8|ghp|gho|glpat|xox[bp])[-_]|AKIA|AIza|eyJ)[A-Za-z0-9]{0,2})[-_A-Za-z0-9.]*?[A-Za-z0-9]{16}[-_A-Za-z0-9.]*`)
+
+// userInfo is the name and password before the host of an address.
+var userInfo = regexp.MustCompile(`(://)[^/?#\s"'@]*:[^/?#\s"'@]*@`)
+
+// Name returns the name of an asset without the secrets in it: a key that a
+// program takes for a model, the password in the address of a server.
+func Name(s string) string {
+	if strings.Contains(s, "://") {
+		s = userInfo.ReplaceAllString(s, "$1…@")
+	}
+	return keyName.ReplaceAllString(s, "$1…")
+}
+
+// Redact hides the secrets in everything of a sighting that a report shows.
+func (s *Sighting) Redact() {
+	for _, f := range [...]*string{&s.Name, &s.Revision, &s.Version, &s.Dynamic, &s.Note} {
+		*f = Name(*f)
+	}
+	for i := range s.Flags {
+		s.Flags[i].Detail = Name(s.Flags[i].Detail)
+	}
+	for i := range s.Links {
+		s.Links[i].Name = Name(s.Links[i].Name)
+	}
+}
+
 // Snippet shortens a line of source for a report: at most 160 bytes, and what
 // looks like a secret only by its beginning.
 func Snippet(s string) string {
@@ -84,7 +113,7 @@ func Snippet(s string) string {
 	if len(s) > 4*most {
 		s = s[:4*most]
 	}
-	s = keyLike.ReplaceAllString(s, "$1$2…")
+	s = userInfo.ReplaceAllString(keyLike.ReplaceAllString(s, "$1$2…"), "$1…@")
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return ' '
