@@ -77,7 +77,7 @@ func relevant(units []flow.Unit, rows *recognise.Rows) (sets [][]flow.Unit, whol
 	strong, alone := make([]bool, len(units)), make([]bool, len(units))
 	for i := range units {
 		strong[i], alone[i] = rows.Matters(units[i].Language.Name, imports[i], units[i].File.Source)
-		alone[i] = alone[i] || units[i].Notebook
+		alone[i] = alone[i] || units[i].Notebook || units[i].Language.Name == "python" && importsByName(units[i].File.Source)
 	}
 	last := 0
 	for _, depth := range [...]int{len(units), 2, 1, 0} {
@@ -124,6 +124,12 @@ func closure(from []bool, edges [][]int, depth int) []bool {
 	return in
 }
 
+// importsByName reports whether a file of Python may import what only its
+// values tell.
+func importsByName(text string) bool {
+	return strings.Contains(text, "import_module") || strings.Contains(text, "__import__") || strings.Contains(text, "sys.modules[")
+}
+
 func parentOf(name string) string {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
@@ -163,8 +169,12 @@ func importsOf(u *flow.Unit) []string {
 				for _, a := range n.Kids {
 					out = append(out, mod+"."+a.Text)
 				}
-			case syntax.Call: // require("x"), import("x")
-				if f := n.Kid(0); u.Language.Import != nil && len(n.Kids) == 2 && f.Kind == syntax.Name && (f.Text == "require" || f.Text == "import") && n.Kids[1].Kind == syntax.String {
+			case syntax.Call: // require("x"), import("x"), importlib.import_module("x")
+				f := n.Kid(0)
+				if u.Language.Name == "python" && len(n.Kids) > 1 && n.Kids[1].Kind == syntax.String && (f.Text == "import_module" || f.Text == "__import__") {
+					out = append(out, n.Kids[1].Text)
+				}
+				if u.Language.Import != nil && len(n.Kids) == 2 && f.Kind == syntax.Name && (f.Text == "require" || f.Text == "import") && n.Kids[1].Kind == syntax.String {
 					out = append(out, n.Kids[1].Text)
 				}
 			default:

@@ -197,3 +197,32 @@ func TestGo(t *testing.T) {
 		{"only_text", single("main.go", "package main\n// openai.ChatCompletionRequest{Model: \"gpt-4o\"}\nfunc main() { println(\"github.com/sashabaranov/go-openai\") }\n"), ""},
 	})
 }
+
+// Packages that are imported by name count as imported, whatever else the file has.
+func TestImportByName(t *testing.T) {
+	for name, code := range map[string]string{
+		"import_module": "import importlib\nm = importlib.import_module('openai')\n",
+		"alias":         "from importlib import import_module as im\nm = im('open' + 'ai')\n",
+		"dunder":        "m = __import__('openai')\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := lines(t, sources{"main.py": code + "m.OpenAI().chat.completions.create(model='gpt-4o', messages=[])\n"}, false)
+			if diff := cmp.Diff([]string{"model gpt-4o openai", "provider openai"}, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// A key that a program takes for a model is no name to show.
+func TestSecretsAreNoNames(t *testing.T) {
+	const key = "sk-proj-SECRET12SECRET12SECRET12"
+	got := strings.Join(lines(t, sources{
+		".env":     "OPENAI_API_KEY=" + key + "\n",
+		"main.py":  "import os, openai\nc = openai.OpenAI()\nc.chat.completions.create(model=os.environ['OPENAI_API_KEY'])\nc.chat.completions.create(model=f'x-" + key + "-{y()}')\n",
+		"mcp.json": `{"mcpServers":{"y":{"url":"https://u:` + key + `@mcp.example.com/sse"}}}`,
+	}, true), "\n")
+	if strings.Contains(got, "SECRET12") {
+		t.Error(got)
+	}
+}
