@@ -83,9 +83,10 @@ type Image struct {
 }
 
 type kept struct {
-	size int64
-	file string // in dir; "" if only the name counts
-	err  error
+	size  int64
+	layer int
+	file  string // in dir; "" if only the name counts
+	err   error
 }
 
 // descriptor names a blob of an OCI layout.
@@ -111,7 +112,7 @@ func Open(ctx context.Context, name, temp string, lim Limits) (*Image, error) {
 		return nil, err
 	}
 	im := &Image{files: map[string]kept{}, cached: map[string]string{}, dir: dir}
-	blob := func(p string) (io.ReadCloser, error) { return os.Open(filepath.Join(name, filepath.FromSlash(p))) }
+	blob := func(p string) (io.ReadCloser, error) { return os.OpenInRoot(name, filepath.FromSlash(p)) }
 	if !info.IsDir() {
 		if blob, err = im.outer(ctx, name, lim); err != nil {
 			return nil, errors.Join(err, im.Close())
@@ -129,6 +130,7 @@ func Open(ctx context.Context, name, temp string, lim Limits) (*Image, error) {
 			continue
 		}
 		err = r.layer(ctx, rc)
+		r.whiteouts()
 		_ = rc.Close()
 		if ctx.Err() != nil {
 			return nil, errors.Join(context.Cause(ctx), im.Close())
@@ -338,9 +340,17 @@ type reader struct {
 	bytes   int64
 	kept    int64
 	n       int
+
+	// What the layer that is read hides of those below: a path with all under it,
+	// or only what is under a folder. Its own files stay, wherever in the layer
+	// the mark stands (OCI image-spec, layer.md, Whiteouts).
+	at           int
+	gone, opaque map[string]bool
 }
 
 func (r *reader) layer(ctx context.Context, rc io.Reader) error {
+	r.at++
+	r.gone, r.opaque = map[string]bool{}, map[string]bool{}
 	in, done, err := decompress(rc)
 	if err != nil {
 		return err
@@ -369,11 +379,15 @@ func (r *reader) layer(ctx context.Context, rc io.Reader) error {
 		}
 		dir, base := path.Split(p)
 		if base == ".wh..wh..opq" {
-			r.remove(strings.TrimSuffix(dir, "/"), true)
+			r.opaque[strings.TrimSuffix(dir, "/")] = true
 			continue
 		}
 		if gone, ok := strings.CutPrefix(base, ".wh."); ok {
-			r.remove(dir+gone, false)
+			if gone == "" || gone == "." || gone == ".." {
+				r.im.notes = append(r.im.notes, fmt.Errorf("%s: a mark that hides no file", p))
+				continue
+			}
+			r.gone[dir+gone] = true
 			continue
 		}
 		r.drop(p)
@@ -383,13 +397,52 @@ func (r *reader) layer(ctx context.Context, rc io.Reader) error {
 				return err
 			}
 		}
+		if h.Typeflag == tar.TypeLink {
+			r.link(p, strings.TrimPrefix(path.Clean("/"+h.Linkname), "/"))
+		}
 	}
 }
 
-// remove takes a path and what is below it away; opaque keeps the folder itself.
-func (r *reader) remove(p string, opaque bool) {
-	for name := range r.im.files {
-		if strings.HasPrefix(name, p+"/") || !opaque && name == p || p == "" {
+// link gives a file its second name. What stood under the first is kept only if
+// that name is one to read, too: else it is said that the file was not read.
+func (r *reader) link(p, to string) {
+	if !wanted(p) || p == to {
+		return
+	}
+	k, ok := r.im.files[to]
+	if !ok {
+		k = kept{err: fmt.Errorf("a hard link to %s, which was not kept", to)}
+	}
+	k.layer = r.at
+	if k.file != "" {
+		r.n++
+		copied := "f" + strconv.Itoa(r.n)
+		if r.kept+k.size > r.lim.Kept {
+			k.file, k.err = "", fmt.Errorf("%w: more than %d bytes of files to read", ErrLimit, r.lim.Kept)
+		} else if err := os.Link(filepath.Join(r.im.dir, k.file), filepath.Join(r.im.dir, copied)); err != nil {
+			k.file, k.err = "", fmt.Errorf("a hard link to %s: %w", to, err)
+		} else {
+			k.file = copied
+			r.kept += k.size
+		}
+	}
+	r.im.files[p] = k
+}
+
+// whiteouts takes away what the layer that was read hides of those below.
+func (r *reader) whiteouts() {
+	if len(r.gone)+len(r.opaque) == 0 {
+		return
+	}
+	for name, k := range r.im.files {
+		if k.layer == r.at {
+			continue
+		}
+		hidden := r.gone[name] || r.opaque[""]
+		for i := len(name) - 1; i > 0 && !hidden; i-- {
+			hidden = name[i] == '/' && (r.gone[name[:i]] || r.opaque[name[:i]])
+		}
+		if hidden {
 			r.drop(name)
 		}
 	}
@@ -410,7 +463,7 @@ func (r *reader) file(p string, size int64, in io.Reader) error {
 	if !wanted(p) {
 		return nil
 	}
-	k := kept{size: size}
+	k := kept{size: size, layer: r.at}
 	weights := source.IsWeights(p)
 	switch {
 	case !weights && size > r.lim.File:

@@ -8,13 +8,16 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/modelwarden/warden/internal/source"
 	"github.com/modelwarden/warden/internal/source/image"
 )
 
-type member struct{ name, text, link string }
+type member struct{ name, text, link, hard string }
 
 func tarOf(t testing.TB, members ...member) []byte {
 	t.Helper()
@@ -25,10 +28,13 @@ func tarOf(t testing.TB, members ...member) []byte {
 		if m.link != "" {
 			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, m.link, 0
 		}
+		if m.hard != "" {
+			h.Typeflag, h.Linkname, h.Size = tar.TypeLink, m.hard, 0
+		}
 		if err := w.WriteHeader(h); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write([]byte(m.text)); m.link == "" && err != nil {
+		if _, err := w.Write([]byte(m.text)); m.link+m.hard == "" && err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,6 +135,67 @@ func TestLayers(t *testing.T) {
 	}
 	if len(d.Entries) != 1 || d.Entries[0].Path != "app/main.py" {
 		t.Errorf("entries %+v", d.Entries)
+	}
+}
+
+func TestWhiteouts(t *testing.T) {
+	below := tarOf(t, member{name: "app/a.py", text: "x = 1"}, member{name: "app/sub/b.py", text: "x = 1"})
+	for _, c := range []struct {
+		name  string
+		layer []member
+		want  string
+		told  bool
+	}{
+		{"file", []member{{name: "app/.wh.a.py"}}, "app/sub/b.py", false},
+		{"folder", []member{{name: "app/.wh.sub"}}, "app/a.py", false},
+		{"opaque_after_own_file", []member{{name: "app/c.py", text: "x = 1"}, {name: "app/.wh..wh..opq"}}, "app/c.py", false},
+		{"file_after_own_file", []member{{name: "app/a.py", text: "x = 2"}, {name: "app/.wh.a.py"}}, "app/a.py app/sub/b.py", false},
+		{"no_name", []member{{name: ".wh."}}, "app/a.py app/sub/b.py", true},
+		{"dot", []member{{name: ".wh.."}}, "app/a.py app/sub/b.py", true},
+		{"parent", []member{{name: "app/.wh..."}}, "app/a.py app/sub/b.py", true},
+		{"hard_link", []member{{name: "app/c.py", hard: "app/a.py"}, {name: "app/.wh.a.py"}}, "app/c.py app/sub/b.py", false},
+		{"hard_link_to_what_is_not_kept", []member{{name: "data.txt", text: "import openai"}, {name: "app/c.py", hard: "data.txt"}}, "app/a.py app/sub/b.py", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, tree := open(t, saved(t, below, tarOf(t, c.layer...)))
+			var got []string
+			for _, f := range tree.Files {
+				got = append(got, f.Path)
+			}
+			if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
+				t.Error(diff)
+			}
+			if tree.Complete() == c.told {
+				t.Errorf("statuses %+v, told: %v", tree.Statuses, c.told)
+			}
+		})
+	}
+}
+
+// A layout may not name files outside its folder.
+func TestLayoutStaysInside(t *testing.T) {
+	dir := t.TempDir()
+	inner := filepath.Join(dir, "layout")
+	if err := os.Mkdir(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"secret.json":          `{"config":{"Cmd":["outside"]}}`,
+		"layout/oci-layout":    `{"imageLayoutVersion":"1.0.0"}`,
+		"layout/index.json":    `{}`,
+		"layout/manifest.json": `[{"Config":"../secret.json","Layers":["../secret.json"]}]`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	im, err := image.Open(t.Context(), inner, t.TempDir(), image.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = im.Close() }()
+	if len(im.Config.Cmd) > 0 {
+		t.Errorf("read %q from outside the layout", im.Config.Cmd)
 	}
 }
 
