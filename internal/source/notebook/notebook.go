@@ -27,16 +27,22 @@ type Line struct {
 // ErrNotebook is wrapped by the error for what is no notebook.
 var ErrNotebook = errors.New("not a notebook")
 
-type text []string
+// A text is the source of a cell, which the format has as a string or as a list
+// of strings. What is neither is broken: one such cell hides no other.
+type text struct {
+	lines  []string
+	broken bool
+}
 
-// UnmarshalJSON takes a string or a list of strings, as the format has both.
+// UnmarshalJSON never fails: see text.
 func (t *text) UnmarshalJSON(b []byte) error {
 	var s string
 	if json.Unmarshal(b, &s) == nil {
-		*t = text{s}
+		*t = text{lines: []string{s}}
 		return nil
 	}
-	return json.Unmarshal(b, (*[]string)(t))
+	t.broken = json.Unmarshal(b, &t.lines) != nil
+	return nil
 }
 
 type cell struct {
@@ -82,9 +88,12 @@ func Read(data []byte) (*Notebook, error) {
 		if c.Type != "code" {
 			continue
 		}
-		src := strings.Join(c.Source, "")
+		src := strings.Join(c.Source.lines, "")
 		if src == "" {
-			src = strings.Join(c.Input, "")
+			src = strings.Join(c.Input.lines, "")
+		}
+		if c.Source.broken || c.Input.broken {
+			n.Problem = "the source of a cell is neither text nor a list of lines"
 		}
 		n.Cells = append(n.Cells, line)
 		line += n.cell(&b, strings.ReplaceAll(src, "\r\n", "\n"), line)

@@ -36,10 +36,18 @@ func TestRead(t *testing.T) {
 	if n.Language != "python" || !strings.Contains(n.Problem, "writefile") {
 		t.Errorf("language %q, problem %q", n.Language, n.Problem)
 	}
-	for _, bad := range []string{"", "[]x", `{"cells": 7}`, `{"cells":[{"cell_type":"code","source":{"a":1}}]}`} {
+	for _, bad := range []string{"", "[]x", `{"cells": 7}`} {
 		if _, err := notebook.Read([]byte(bad)); !errors.Is(err, notebook.ErrNotebook) {
 			t.Errorf("Read(%q) = %v, want ErrNotebook", bad, err)
 		}
+	}
+}
+
+// One broken cell hides no other.
+func TestBrokenCell(t *testing.T) {
+	n, err := notebook.Read([]byte(`{"cells":[{"cell_type":"code","source":{"a":1}},{"cell_type":"code","source":5},{"cell_type":"code","source":"import openai"}]}`))
+	if err != nil || !strings.Contains(n.Source, "import openai") || n.Problem == "" {
+		t.Errorf("Read = %+v, %v: want the other cell, and a problem", n, err)
 	}
 }
 
