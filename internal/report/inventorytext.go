@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -199,14 +200,14 @@ func (n *Inventory) textTasks(b *strings.Builder, t *textWriter) {
 
 func (n *Inventory) textGaps(b *strings.Builder, t *textWriter) {
 	all := n.gapGroups()
+	if t.opts.Quiet {
+		all = slices.DeleteFunc(all, func(g gapGroup) bool { return !g.Blind() })
+	}
 	if len(all) == 0 && (len(n.Skipped) == 0 || t.opts.Quiet) {
 		return
 	}
 	fmt.Fprintf(b, "\n%s\n", t.paint("evidence", "Not read, or not wholly"))
 	for _, g := range all {
-		if t.opts.Quiet && !g.Blind() {
-			continue
-		}
 		what := "review"
 		if g.Blind() {
 			what = "inconclusive"
