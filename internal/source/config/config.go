@@ -7,6 +7,8 @@
 package config
 
 import (
+	"slices"
+
 	"github.com/modelwarden/warden/internal/source/sight"
 )
 
@@ -88,7 +90,7 @@ func (v *Value) Get(key string) *Value {
 		}
 		return nil
 	}
-	for i, k := range v.Keys {
+	for i, k := range slices.Backward(v.Keys) {
 		if k == key {
 			return v.Kids[i]
 		}
@@ -104,7 +106,8 @@ func (v *Value) At(path ...string) *Value {
 	return v
 }
 
-// put adds a member. Of two with one name the first counts.
+// put adds a member. Of two with one name the last counts, as for those who read
+// JSON and YAML to run what it says.
 func (v *Value) put(key string, kid *Value) {
 	v.Keys, v.Kids = append(v.Keys, key), append(v.Kids, kid)
 	if len(v.Keys) <= 16 {
@@ -113,15 +116,11 @@ func (v *Value) put(key string, kid *Value) {
 	if v.index == nil {
 		v.index = make(map[string]int, 64)
 		for i, k := range v.Keys {
-			if _, ok := v.index[k]; !ok {
-				v.index[k] = i
-			}
+			v.index[k] = i
 		}
 		return
 	}
-	if _, ok := v.index[key]; !ok {
-		v.index[key] = len(v.Keys) - 1
-	}
+	v.index[key] = len(v.Keys) - 1
 }
 
 // text returns the text of a scalar, or "".

@@ -96,6 +96,26 @@ func TestJSONAndTOML(t *testing.T) {
 	}
 }
 
+// Of two members with one name the last counts, and what a map says itself
+// before what it merges.
+func TestNameTwice(t *testing.T) {
+	t.Parallel()
+	many := strings.Repeat(`"x":1,`, 20)
+	docs, _ := config.YAML("base: &b\n  a: no\nhere:\n  <<: *b\n  a: yes\n")
+	for name, v := range map[string]*config.Value{
+		"json": first(config.JSON(`{"a":"no","b":1,"a":"yes"}`)),
+		"many": first(config.JSON(`{"a":"no",` + many + `"a":"yes"}`)),
+		"late": first(config.JSON(`{` + many + `"a":"no","a":"yes"}`)),
+		"yaml": docs[0].Get("here"),
+	} {
+		if got := v.Get("a"); got == nil || got.Text != "yes" && got.Text != "true" {
+			t.Errorf("%s: a is %+v, want yes", name, got)
+		}
+	}
+}
+
+func first(v *config.Value, _ int) *config.Value { return v }
+
 // TestRead compares what files say: assets, packages, variables, entries.
 func TestRead(t *testing.T) {
 	t.Parallel()
