@@ -45,7 +45,8 @@ func (d Dir) List(ctx context.Context) iter.Seq2[Entry, error] {
 				if e.Type()&fs.ModeSymlink != 0 {
 					err = fmt.Errorf("%w: not followed", ErrLink)
 				}
-				if langOf(p) != "" && !yield(Entry{Path: p}, err) {
+				folder := e.Type()&fs.ModeSymlink != 0 && filepath.Ext(p) == "" // maybe: what it leads to is not asked
+				if (langOf(p) != "" || folder) && !yield(Entry{Path: p}, err) {
 					return fs.SkipAll
 				}
 				return nil

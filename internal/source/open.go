@@ -124,6 +124,8 @@ func (t *Tree) list(ctx context.Context, l Lister, lim Limits, installed bool) [
 		}
 		if langOf(e.Path) != "" {
 			entries = append(entries, e)
+		} else if e.lang = script(e); e.lang != "" {
+			entries = append(entries, e)
 		}
 	}
 	for o := range left {
@@ -160,6 +162,36 @@ func langOf(p string) Lang {
 	return languages[strings.ToLower(path.Ext(p))]
 }
 
+// script tells the language of a program whose name has no extension from the
+// line that names its interpreter. What cannot be opened is none.
+func script(e Entry) Lang {
+	base := path.Base(e.Path)
+	if e.Open == nil || e.Size < 4 || strings.Contains(base, ".") {
+		return ""
+	}
+	rc, err := e.Open()
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = rc.Close() }()
+	head := make([]byte, 128)
+	n, _ := io.ReadFull(rc, head)
+	line, _, _ := bytes.Cut(head[:n], []byte("\n"))
+	words := strings.Fields(strings.TrimPrefix(string(line), "#!"))
+	if !bytes.HasPrefix(line, []byte("#!")) || len(words) == 0 {
+		return ""
+	}
+	for _, w := range words { // env, its options and variables come first; uv run --script
+		switch prog := strings.TrimRight(path.Base(w), "0123456789."); prog {
+		case "python", "pypy", "uv":
+			return Python
+		case "node", "deno", "bun", "tsx", "ts-node":
+			return JavaScript
+		}
+	}
+	return ""
+}
+
 // A reader reads one file.
 type reader struct {
 	lim      Limits
@@ -177,7 +209,7 @@ const hashed = 64 << 30
 
 func (r *reader) read(ctx context.Context, e Entry) *File {
 	r.path = e.Path
-	f := &File{Path: e.Path, Lang: langOf(e.Path), Scope: scopeOf(e.Path), Size: e.Size}
+	f := &File{Path: e.Path, Lang: cmp.Or(e.lang, langOf(e.Path)), Scope: scopeOf(e.Path), Size: e.Size}
 	if f.Lang == Weights {
 		r.weights(ctx, e, f)
 		return f

@@ -226,3 +226,24 @@ func TestSecretsAreNoNames(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A program need not have an extension.
+func TestInterpreterLine(t *testing.T) {
+	const code = "\nfrom openai import OpenAI\nOpenAI().chat.completions.create(model='gpt-4o', messages=[])\n"
+	for name, head := range map[string]string{
+		"plain": "#!/usr/bin/python3", "env": "#!/usr/bin/env python3.12", "options": "#!/usr/bin/env -S python3 -u", "uv": "#!/usr/bin/env -S uv run --script", "windows": "#!/usr/bin/env python3\r",
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := strings.Join(lines(t, sources{"bin/tool": head + code}, false), ", ")
+			if !strings.HasPrefix(got, "model gpt-4o openai") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+	if got := lines(t, sources{"tool": "#!/bin/sh" + code, "NOTES": "python3" + code, "e": "#!"}, false); len(got) > 0 {
+		t.Errorf("got %q of what is no Python", got)
+	}
+	if got := strings.Join(lines(t, sources{"tool": "#!/usr/bin/env node\nfetch('https://api.openai.com/v1/chat/completions', {method: 'POST', body: JSON.stringify({model: 'gpt-4o'})})\n"}, false), ", "); !strings.HasPrefix(got, "model gpt-4o openai") {
+		t.Errorf("got %q", got)
+	}
+}

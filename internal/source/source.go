@@ -58,6 +58,8 @@ type Entry struct {
 	Path string // relative, with slashes
 	Size int64
 	Open func() (io.ReadCloser, error)
+
+	lang Lang // of a script without extension, from its first line
 }
 
 // A Lister lists the regular files of a tree, in any order. An error stands for
