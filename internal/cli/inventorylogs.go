@@ -91,7 +91,7 @@ func (a *app) inventoryLogs(ctx context.Context, f *inventoryLogsFlags, files []
 		}
 	}
 	if !rep.Complete {
-		return &exit{exitIncomplete, errors.New("not every log could be read to its end: see the report")}
+		return &exit{exitIncomplete, errors.New("not every log could be read to its end and understood: see the report")}
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func logsText(out io.Writer, rep logs.Report, marked bool) error {
 			fmt.Fprintf(w, ", %d not understood (first: line %d)", f.Unread, f.Example)
 		}
 		if f.Error != "" {
-			fmt.Fprintf(w, ", not read to its end: %s", f.Error)
+			fmt.Fprintf(w, ", incomplete: %s", f.Error)
 		}
 		fmt.Fprintln(w)
 	}

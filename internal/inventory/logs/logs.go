@@ -58,7 +58,7 @@ type File struct {
 // A Report is what a set of logs says.
 type Report struct {
 	Schema   string `json:"schema"`
-	Complete bool   `json:"complete"` // every file was read to its end
+	Complete bool   `json:"complete"` // every file was read to its end, and has a line of a known format
 	Uses     []Use  `json:"uses"`
 	Files    []File `json:"files"`
 }
@@ -85,6 +85,10 @@ func New(rows *recognise.Rows, opts Options) *Reader {
 	return &Reader{rows: rows, opts: opts, uses: map[useKey]*Use{}, memo: map[string]string{}, rep: Report{Schema: Schema, Complete: true, Files: []File{}}}
 }
 
+// ErrFormat is the error of a log of which no line was understood: that nothing
+// was seen in it says nothing.
+var ErrFormat = errors.New("no line is of a known format")
+
 // Limits of one log.
 const (
 	mostLine = 1 << 20 // bytes of a line that is looked at
@@ -95,7 +99,11 @@ const (
 // Read reads one log to its end. What goes wrong is in the report.
 func (r *Reader) Read(ctx context.Context, name string, in io.Reader) {
 	f := File{Name: name, Formats: map[string]int{}}
-	if err := r.read(ctx, &f, in); err != nil {
+	err := r.read(ctx, &f, in)
+	if err == nil && f.Lines > 0 && f.Unread == f.Lines {
+		err = ErrFormat
+	}
+	if err != nil {
 		f.Error = err.Error()
 		r.rep.Complete = false
 	}

@@ -105,6 +105,24 @@ func TestUnread(t *testing.T) {
 	}
 }
 
+// What was not understood at all is not clean.
+func TestUnknownFormat(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		text     string
+		complete bool
+	}{
+		"empty":     {"", true},
+		"noise":     {"what is this\nand this\n", false},
+		"long_line": {strings.Repeat("x", 2<<20), false},
+		"some":      {"what is this\n1700000000.1 4 10.0.0.7 T/200 3 CONNECT example.org:443 - H/1 -\n", true},
+	} {
+		if rep := read(t, c.text); rep.Complete != c.complete {
+			t.Errorf("%s: complete %v, want %v: %+v", name, rep.Complete, c.complete, rep.Files)
+		}
+	}
+}
+
 func TestShadow(t *testing.T) {
 	t.Parallel()
 	r := logs.New(rows(t), logs.Options{Key: []byte("k")})
