@@ -247,3 +247,18 @@ func TestInterpreterLine(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// What hands an outside object on unchanged does not hide it.
+func TestHandedOn(t *testing.T) {
+	for name, f := range map[string]sources{
+		"closing":     {"main.py": "from contextlib import closing\nimport openai\nwith closing(openai.OpenAI()) as c:\n  c.chat.completions.create(model='gpt-4o', messages=[])\n"},
+		"nullcontext": {"main.py": "import contextlib, openai\nwith contextlib.nullcontext(openai.OpenAI()) as c:\n  c.chat.completions.create(model='gpt-4o', messages=[])\n"},
+		"bind":        {"main.mjs": "import OpenAI from 'openai'\nconst c = new OpenAI()\nconst ask = c.chat.completions.create.bind(c.chat.completions)\nawait ask({model: 'gpt-4o'})\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff([]string{"model gpt-4o openai", "provider openai"}, lines(t, f, false)); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}

@@ -338,6 +338,10 @@ func (e *exec) arrayMethod(name string, x entry, recv info, ar *args, n *syntax.
 
 // scriptKnown calls functions of Node and of packages whose values are followed.
 func (e *exec) scriptKnown(i info, x entry, ar *args, n *syntax.Node) (set, bool) {
+	if base, ok := strings.CutSuffix(i.text, ".bind"); ok && len(ar.pos) == 1 && strings.Contains(base, ".") {
+		i.text = base // a method with its receiver: itself
+		return one(e.a.intern(i), x.path), true
+	}
 	first, _, has := ar.get(0, "")
 	path := strings.Replace(i.text, ".default.", ".", 1)
 	switch path {
