@@ -104,9 +104,7 @@ func run(ctx context.Context, binary, trees string, folders []string, pycg strin
 // inventory runs the program over a folder.
 func inventory(ctx context.Context, binary, dir, out string, more ...string) (*document, time.Duration, int64, error) {
 	c := exec.CommandContext(ctx, binary, append([]string{"inventory", "--quiet", "--format", "json", "--output", out, dir}, more...)...)
-	start := time.Now()
 	text, err := c.CombinedOutput()
-	took := time.Since(start)
 	if c.ProcessState == nil || c.ProcessState.ExitCode() != 0 && c.ProcessState.ExitCode() != 3 {
 		return nil, 0, 0, fmt.Errorf("%w: %s", err, text)
 	}
@@ -119,7 +117,6 @@ func inventory(ctx context.Context, binary, dir, out string, more ...string) (*d
 		return nil, 0, 0, err
 	}
 	cpu := c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	_ = took
 	return &d, cpu, maxRSS(c.ProcessState), nil
 }
 

@@ -22,7 +22,7 @@ type inventoryFlags struct {
 	rev, packages          string
 	artifacts              string
 	noScan                 bool
-	all, quiet             bool
+	quiet                  bool
 	noColour, noProgress   bool
 	timeout                time.Duration
 	register               bool
@@ -57,7 +57,6 @@ func newInventory(a *app) *cobra.Command {
 	fl.BoolVar(&f.noScan, "no-scan", false, "do not scan the model files of a folder")
 	fl.StringVar(&f.packages, "site-packages", "", "folder with the installed packages of Python: calls are followed into those that the tree imports")
 	fl.StringVar(&f.rev, "rev", "", "branch, tag or commit of a repository (default: its main branch)")
-	fl.BoolVar(&f.all, "all", false, "also what is commented out")
 	fl.DurationVar(&f.timeout, "timeout", 0, "for the whole run (default: none)")
 	fl.BoolVar(&f.register, "register", false, "send the assets to the register of the server")
 	fl.StringVar(&f.source, "source", "", "name of the tree in the register (default: that of the folder)")
@@ -109,7 +108,7 @@ func (a *app) inventory(ctx context.Context, f *inventoryFlags, dir string) (err
 	if err != nil {
 		return err
 	}
-	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", All: f.all, Verdict: known.find})
+	doc, err := inventory.Build(ctx, tree, inventory.Options{Root: ".", Verdict: known.find})
 	if err != nil {
 		return &exit{exitIncomplete, err}
 	}

@@ -18,7 +18,6 @@ import (
 	"github.com/modelwarden/warden/internal/source"
 	"github.com/modelwarden/warden/internal/source/recognise"
 	"github.com/modelwarden/warden/internal/source/sight"
-	"github.com/modelwarden/warden/rules"
 )
 
 // Schema names the form of a [Document].
@@ -120,7 +119,6 @@ type Edge struct {
 // Options configure [Build].
 type Options struct {
 	Root    string // as the caller named the tree; "." for none
-	All     bool   // also what is commented out
 	Verdict func(path, digest, model, revision string) (warden.Verdict, bool)
 }
 
@@ -130,11 +128,7 @@ func Build(ctx context.Context, t *source.Tree, opts Options) (*Document, error)
 	if err != nil {
 		return nil, err
 	}
-	cat, err := rules.LoadCatalogue()
-	if err != nil {
-		return nil, err
-	}
-	rows := recognise.Compile(cat)
+	rows := t.Rows()
 	if opts.Root == "" {
 		opts.Root = "."
 	}
@@ -147,9 +141,6 @@ func Build(ctx context.Context, t *source.Tree, opts Options) (*Document, error)
 	byID := map[string]int{}
 	for i := range seen {
 		s := &seen[i]
-		if s.State == sight.Commented && !opts.All {
-			continue
-		}
 		a := asset(s, rows)
 		if k, ok := byID[a.ID]; ok { // unresolved ones of one place and text
 			d.Assets[k].Evidence = append(d.Assets[k].Evidence, a.Evidence...)

@@ -405,6 +405,10 @@ func (t *Tree) ownNames(g *flow.Graph) map[string]bool {
 	return names
 }
 
+// Rows returns the catalogue that [Tree.Sightings] compared the tree with. It is
+// nil before that, and where the catalogue could not be read.
+func (t *Tree) Rows() *recognise.Rows { return t.facts.rows }
+
 // weights are the files that may hold a model. Whether they do, whoever reads
 // them must tell.
 func (t *Tree) weights() []sight.Sighting {

@@ -95,7 +95,7 @@ func Clone(ctx context.Context, address, rev, temp string, env []string, progres
 		args = append(args, "--no-single-branch")
 		args[2], args[3] = "--filter", "blob:none"
 	}
-	var said bytes.Buffer
+	var said tail
 	c := command(ctx, env, append(args, "--", address, filepath.Join(dir, "git"))...)
 	c.Stderr = &said
 	if progress != nil {
@@ -130,6 +130,22 @@ func Clone(ctx context.Context, address, rev, temp string, env []string, progres
 }
 
 var commitID = regexp.MustCompile(`^[0-9a-f]{40}(?:[0-9a-f]{24})?$`)
+
+// tail keeps the end of what git says, which may be without end.
+type tail struct{ b []byte }
+
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 16 << 10
+	t.b = append(t.b, p...)
+	if len(t.b) > 2*most {
+		t.b = append(t.b[:0], t.b[len(t.b)-most:]...)
+	}
+	return len(p), nil
+}
+
+// String returns what is kept.
+func (t *tail) String() string { return string(t.b) }
 
 func lastLine(said string, err error) string {
 	lines := strings.FieldsFunc(said, func(r rune) bool { return r == '\n' || r == '\r' })
