@@ -43,7 +43,7 @@ fuzz: ## every fuzz target for FUZZTIME, one after another
 	@for t in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | grep -v node_modules); do \
 	  for f in $$(grep -oE '^func Fuzz[A-Za-z0-9]*' $$t | cut -c6-); do \
 	    case $$t in *format/pickle/*|*zipfile*|*hdf5*|*onnx*) d=$${FUZZLONG:-5m};; *) d=$(FUZZTIME);; esac; \
-	    echo "== $$t $$f $$d"; $(GO) test ./$$(dirname $$t) -run '^$$' -fuzz "^$$f\$$" -fuzztime $$d || exit 1; done; done
+	    echo "== $$t $$f $$d"; $(GO) test ./$$(dirname $$t) -run '^$$' -fuzz "^$$f\$$" -fuzztime $$d -fuzzminimizetime 10x || exit 1; done; done
 
 pages: ## rule pages, command pages and README table; Go is enough
 	$(GO) test ./internal/arch -run 'TestReadmeTable|TestRulePages|TestCommandPages' -update
